@@ -1,0 +1,95 @@
+"""Segments picture files with an exported model: label maps, overlays and COCO results.
+
+Example:
+  python -m export.predict_main --model=exports/digits --images='scenes/*.png' --output_dir=out
+"""
+
+import os
+import sys
+import time
+
+import tensorflow as tf
+from absl import app, flags
+
+import rpe_tf
+from export.pictures import list_pictures, output_stems, read_picture, require_other_folder
+from export.prediction_files import coco_results, write_json, write_pictures
+from rpe_tf.saved_model import Segmenter
+
+_MODEL = flags.DEFINE_string(
+    "model", None, "Folder of an exported model (its newest version) or of one version."
+)
+_IMAGES = flags.DEFINE_string("images", None, "A picture, a folder, or a glob in quotes.")
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for the results; made if absent.")
+
+
+def segment_files(segmenter: Segmenter, paths: list[str], output_dir: str) -> list[str]:
+    """Returns the paths that failed; writes the results of the others.
+
+    Args:
+      segmenter: the model.
+      paths: picture files.
+      output_dir: an existing folder other than theirs.
+    """
+    records, failed = [], []
+    start = time.monotonic()
+    for done, (path, stem) in enumerate(zip(paths, output_stems(paths), strict=True), start=1):
+        try:
+            image = read_picture(path)
+            prediction = segmenter.predict(image)
+        except ValueError as error:
+            failed.append(path)
+            _show_error(error)
+        except tf.errors.OpError as error:
+            failed.append(path)
+            _show_error(f"{path} cannot be segmented ({error.message}); try a smaller picture")
+        else:
+            write_pictures(output_dir, stem, image, prediction.instance)
+            records += coco_results(path, f"{stem}_instances.png", prediction)
+        _show_progress(done, len(paths), time.monotonic() - start)
+    write_json(os.path.join(output_dir, "predictions.json"), records)
+    return failed
+
+
+def _show_progress(done: int, total: int, seconds: float) -> None:
+    rate = done / max(seconds, 1e-9)
+    line = f"\r{done}/{total} pictures, {rate:.1f}/s, {(total - done) / rate:.0f} s to go "
+    print(line, end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def _show_error(error: object) -> None:
+    # After the progress line, which has no end yet.
+    print(f"\nerror: {error}", file=sys.stderr, flush=True)
+
+
+def _segment() -> tuple[int, list[str]]:
+    """Returns the number of pictures and the paths that failed."""
+    paths = list_pictures(_IMAGES.value)
+    require_other_folder(paths, _OUTPUT_DIR.value)
+    segmenter = rpe_tf.load(_MODEL.value)
+    os.makedirs(_OUTPUT_DIR.value, exist_ok=True)
+    return len(paths), segment_files(segmenter, paths, _OUTPUT_DIR.value)
+
+
+def main(argv: list[str]) -> None:
+    """Segments all pictures; exits with 1 if one failed or nothing could be done."""
+    del argv
+    try:
+        total, failed = _segment()
+    except (ValueError, OSError, tf.errors.OpError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(f"Segmented {total - len(failed)} of {total} pictures into {_OUTPUT_DIR.value}")
+    if failed:
+        print(f"error: {len(failed)} of {total} pictures failed, see above", file=sys.stderr)
+        sys.exit(1)
+
+
+def run() -> None:
+    """Parses the flags and calls main."""
+    flags.mark_flags_as_required(["model", "images", "output_dir"])
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,79 @@
+"""The files made of one prediction: label map, overlay, COCO results."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from rpe_tf.drawing import overlay
+from rpe_tf.metrics.rle import rle_encode
+from rpe_tf.saved_model import Prediction
+
+
+def write_pictures(output_dir: str, stem: str, image: np.ndarray, instance: np.ndarray) -> None:
+    """Writes `<stem>_instances.png`, 16-bit ids, and `<stem>_overlay.png`.
+
+    Args:
+      output_dir: a folder.
+      stem: of the file names.
+      image: [H, W, 3] uint8.
+      instance: [H, W] int32 ids in 0..65535.
+    """
+    pictures = {
+        f"{stem}_instances.png": Image.fromarray(instance.astype(np.uint16)),
+        f"{stem}_overlay.png": Image.fromarray(overlay(image, instance)),
+    }
+    for name, picture in pictures.items():
+        write_whole(os.path.join(output_dir, name), lambda file, p=picture: p.save(file, "PNG"))
+
+
+def coco_results(file_name: str, label_file: str, prediction: Prediction) -> list[dict]:
+    """Returns a record for each instance, as COCO's results files have them, ready for JSON.
+
+    Args:
+      file_name: path of the picture.
+      label_file: name of its label map, in which the record's `instance` is the id.
+      prediction: of the picture.
+
+    Returns:
+      Dicts of `file_name`, `label_file`, `instance`, `category_id` (1), `segmentation` (compressed
+      RLE), `bbox` [x, y, width, height] and `area` in pixels, `score` in [−1, 1].
+    """
+    records = []
+    for row in prediction.table:
+        y_min, x_min, y_max, x_max = (int(side) for side in row["box"])
+        records.append(
+            {
+                "file_name": file_name,
+                "label_file": label_file,
+                "instance": int(row["id"]),
+                "category_id": 1,
+                "segmentation": rle_encode(prediction.instance == row["id"]),
+                "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
+                "area": int(row["area"]),
+                "score": float(row["score"]),
+            }
+        )
+    return records
+
+
+def write_json(path: str, value: object) -> None:
+    """Writes value as JSON, whole or not at all."""
+    text = json.dumps(value, ensure_ascii=False) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def write_whole(path: str, write: Callable[[BinaryIO], object]) -> None:
+    """Calls write with an open file, which takes the place of path only once it is complete."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+        raise

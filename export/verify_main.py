@@ -1,0 +1,91 @@
+"""Compares an export, in a new process without our packages, with the checkpoint it came from.
+
+Example:
+  python -m export.verify_main --run_dir=runs/digits --export_dir=exports/digits
+"""
+
+import sys
+
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+from export.parity import Difference, compare, smooth_pictures
+from export.pictures import list_pictures, read_picture
+from export.trained_run import restore_run
+from rpe_tf.saved_model import find_version
+
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the trained run.")
+_EXPORT_DIR = flags.DEFINE_string(
+    "export_dir", None, "Folder of the exported model (its newest version) or of one version."
+)
+_IMAGES = flags.DEFINE_string(
+    "images", None, "Pictures to compare on as well: a file, a folder or a glob in quotes."
+)
+
+_EMBEDDING_TOLERANCE = 1e-4  # largest difference of a coordinate
+_PIXEL_TOLERANCE = 1e-3  # fraction: pixels tied between two modes may fall either way
+
+
+def _batches() -> dict[str, np.ndarray]:
+    """Returns the pictures to compare on, by name: two sizes, a batch and a single picture."""
+    batches = {
+        "random, batch of 2": smooth_pictures(0, 2, 61, 83),
+        "random, single": smooth_pictures(1, 1, 128, 96),
+    }
+    if _IMAGES.value:
+        for path in list_pictures(_IMAGES.value):
+            batches[path] = read_picture(path)[np.newaxis]
+    return batches
+
+
+def _table(differences: list[Difference]) -> str:
+    lines = [f"{'batch':>16}  {'embedding':>9}  {'pixels':>7}  {'bytes':>7}  pictures"]
+    for row in differences:
+        shape = "×".join(str(side) for side in row.shape[:3])
+        lines.append(
+            f"{shape:>16}  {row.embedding:9.1e}  {row.pixels:7.3%}  {row.pixels_of_bytes:7.3%}  "
+            f"{row.name}"
+        )
+    return "\n".join(lines)
+
+
+def _verify() -> tuple[str, list[Difference]]:
+    """Returns the version folder and the differences."""
+    folder = find_version(_EXPORT_DIR.value)
+    run = restore_run(_RUN_DIR.value)
+    print(f"Checkpoint of {_RUN_DIR.value}, step {run.step}, and {folder} in a process of its own")
+    return folder, compare(run, folder, _batches())
+
+
+def main(argv: list[str]) -> None:
+    """Prints the table of differences; exits with 1 where the export differs."""
+    del argv
+    try:
+        folder, differences = _verify()
+    except (ValueError, OSError, RuntimeError, tf.errors.OpError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(_table(differences))
+    limits = (_EMBEDDING_TOLERANCE, _PIXEL_TOLERANCE)
+    wrong = [row.name for row in differences if not row.is_within(*limits)]
+    if wrong:
+        print(
+            f"error: {folder} differs from the checkpoint of {_RUN_DIR.value} on "
+            f"{len(wrong)} of {len(differences)} batches ({', '.join(wrong)}); allowed are "
+            f"{limits[0]:.0e} in the embedding and {limits[1]:.1%} of the pixels. Export the run "
+            "again.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    print("The export answers as the checkpoint.")
+
+
+def run() -> None:
+    """Parses the flags and calls main."""
+    flags.mark_flags_as_required(["run_dir", "export_dir"])
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()

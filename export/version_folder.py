@@ -1,0 +1,77 @@
+"""Version folders as TensorFlow Serving polls them: numbered, and whole from their first moment."""
+
+import json
+import os
+import shutil
+import uuid
+
+import keras
+import tensorflow as tf
+
+import rpe_tf
+from export.serving_module import ServingModule, describe_signatures
+from export.trained_run import TrainedRun
+from rpe_tf.saved_model import list_versions
+
+
+def write_version(run: TrainedRun, export_dir: str, *, version: int | None, metrics: dict) -> str:
+    """Returns the version folder written: SavedModel and model_info.json.
+
+    Written beside its final place under a name that is no number, then renamed: whoever polls
+    export_dir sees all of it or nothing. On failure nothing is left.
+
+    Args:
+      run: the trained run.
+      export_dir: holds the versions; made if absent.
+      version: ≥ 1; None for one more than the largest there.
+      metrics: of the run, copied into model_info.json.
+
+    Raises:
+      ValueError: if the version is there already.
+    """
+    version = max([0, *list_versions(export_dir)]) + 1 if version is None else version
+    target = os.path.join(export_dir, str(version))
+    if os.path.exists(target):
+        raise ValueError(f"{target} exists; leave out --version for the next free number")
+    os.makedirs(export_dir, exist_ok=True)
+    temporary = os.path.join(export_dir, f".unfinished-{version}-{uuid.uuid4().hex[:8]}")
+    try:
+        _write_model(run, temporary, metrics)
+        # Fails if another process has written this version meanwhile.
+        os.rename(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return target
+
+
+def folder_size(folder: str) -> int:
+    """Returns the bytes of all files under folder."""
+    return sum(
+        os.path.getsize(os.path.join(parent, name))
+        for parent, _, names in os.walk(folder)
+        for name in names
+    )
+
+
+def _write_model(run: TrainedRun, folder: str, metrics: dict) -> None:
+    module = ServingModule(run.model, run.settings["read_out"])
+    names = ("serving_default", "serving_bytes", "embedding")
+    signatures = {name: getattr(module, name).get_concrete_function() for name in names}
+    tf.saved_model.save(module, folder, signatures=signatures)
+    info = {
+        "task": run.settings["task"],
+        "step": run.step,
+        "licence": "Apache-2.0",
+        "settings": run.settings,
+        "metrics": metrics,
+        "versions": {
+            "rpe_tf": rpe_tf.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+        "signatures": describe_signatures(signatures),
+    }
+    with open(os.path.join(folder, "model_info.json"), "w", encoding="utf-8") as file:
+        json.dump(info, file, indent=2, ensure_ascii=False)
+        file.write("\n")

@@ -1,0 +1,54 @@
+"""Which pixels enter the pairs of Eq. 2, and what each of them weighs.
+
+Every function takes one image [N] or a batch [B, N]; void pixels carry the id −1.
+"""
+
+import tensorflow as tf
+
+
+def pixel_weight(instance: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """Returns w_i = 1 / |I_{y_i}|, one over the size of the pixel's instance; 0 for void.
+
+    Every instance, the background among them, so counts the same whatever its size.
+
+    Args:
+      instance: [..., N] int, ids ≥ 0, void < 0.
+      dtype: float type of the result.
+
+    Returns:
+      [..., N] in [0, 1]; the weights of one instance sum to 1. Memory N².
+    """
+    same = tf.equal(instance[..., :, tf.newaxis], instance[..., tf.newaxis, :])
+    size = tf.reduce_sum(tf.cast(same, dtype), axis=-1)
+    return tf.where(instance >= 0, 1.0 / size, tf.zeros_like(size))
+
+
+def draw_pixels(instance: tf.Tensor, num_pixels: int, seed: tf.Tensor) -> tf.Tensor:
+    """Returns the positions of num_pixels pixels of each image, drawn uniformly, void last.
+
+    Without replacement. Where an image has fewer pixels that are not void, void ones fill the
+    rest, so the caller keeps treating the id −1 as "takes no part". Each image is drawn with its
+    own seed, so the draw depends neither on the batch nor on the replica it lands on.
+
+    Args:
+      instance: [B, N] int, void < 0.
+      num_pixels: pixels to draw per image, ≥ 1; at most N are returned.
+      seed: [B, 2] int32, one stateless seed per image.
+
+    Returns:
+      [B, min(num_pixels, N)] int32 positions, for `tf.gather(..., batch_dims=1)`.
+
+    Raises:
+      ValueError: if num_pixels < 1.
+    """
+    if num_pixels < 1:
+        raise ValueError(f"num_pixels must be at least 1, got {num_pixels}")
+    instance, seed = tf.convert_to_tensor(instance), tf.convert_to_tensor(seed)
+    count = tf.shape(instance)[1]
+
+    def keys_of_one(seed_of_one: tf.Tensor) -> tf.Tensor:
+        return tf.random.stateless_uniform([count], seed_of_one)
+
+    keys = tf.map_fn(keys_of_one, seed, fn_output_signature=tf.float32)
+    keys = tf.where(instance >= 0, keys, keys - 1.0)
+    return tf.math.top_k(keys, tf.minimum(num_pixels, count), sorted=False).indices

@@ -1,0 +1,1 @@
+"""Drawing: pictures from arrays, and one script a figure. Nothing else imports it."""

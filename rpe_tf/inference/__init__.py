@@ -1,0 +1,1 @@
+"""From embeddings to answers, in TensorFlow ops alone, so that an export carries it."""

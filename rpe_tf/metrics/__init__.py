@@ -1,0 +1,1 @@
+"""Figures of merit on arrays and files: NumPy and SciPy only, no TensorFlow."""

@@ -1,0 +1,98 @@
+"""A small residual encoder-decoder with skip connections, for small objects and machines."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+NORMS = ("batch", "group", "frozen_batch")
+
+
+def encoder_decoder(
+    image: tf.Tensor, width: int, num_levels: int, num_blocks: int, norm: str
+) -> tf.Tensor:
+    """Returns features at the picture's own resolution.
+
+    Level l works at stride 2^l with width · 2^l channels. Down: one convolution at full
+    resolution, then residual blocks, the first of a level with stride 2. Up: 1×1 convolution, nearest-neighbour, sum with the encoder's level, one
+    block.
+
+    Args:
+      image: [B, H, W, 3] float, sides a multiple of 2^(num_levels − 1).
+      width: channels at full resolution, a multiple of 8.
+      num_levels: ≥ 1.
+      num_blocks: residual blocks a level on the way down, below full resolution, ≥ 1.
+      norm: "batch", "group" or "frozen_batch".
+
+    Returns:
+      [B, H, W, width].
+
+    Raises:
+      ValueError: if width is no multiple of 8 or norm is unknown.
+    """
+    if width % 8 or width < 8:
+        raise ValueError(f"width must be a multiple of 8, got {width}")
+    # One convolution is all that full resolution gets on the way down: a block there costs as much
+    # as one at any other level, and most of what it would see is seen better from further away.
+    x = _unit(image, width, norm, name="stem")
+    levels = [x]
+    for level in range(1, num_levels):
+        for block in range(num_blocks):
+            stride = 2 if block == 0 else 1
+            x = _block(x, width * 2**level, norm, stride, name=f"down{level}_{block}")
+        levels.append(x)
+    for level in reversed(range(num_levels - 1)):
+        x = keras.layers.Conv2D(width * 2**level, 1, use_bias=False, name=f"narrow{level}")(x)
+        x = keras.layers.UpSampling2D(2, name=f"grow{level}")(x)
+        x = keras.layers.Add(name=f"skip{level}")([x, levels[level]])
+        x = _block(x, width * 2**level, norm, 1, name=f"up{level}")
+    return x
+
+
+def normalization(norm: str) -> Callable[..., keras.layers.Layer]:
+    """Returns the constructor of the asked normalisation layer.
+
+    "batch": moments of the batch in training. "group": eight channels a group, independent of the
+    batch. "frozen_batch": stored moments in training and testing alike, for pretrained weights.
+
+    Raises:
+      ValueError: if norm is unknown.
+    """
+    if norm == "group":
+        return lambda name: keras.layers.GroupNormalization(groups=8, name=name)
+    if norm == "batch":
+        return lambda name: keras.layers.BatchNormalization(name=name, momentum=0.9)
+    if norm == "frozen_batch":
+        return lambda name: keras.layers.BatchNormalization(name=name, trainable=False)
+    raise ValueError(f"norm must be one of {NORMS}, got {norm!r}")
+
+
+def _unit(
+    x: tf.Tensor, channels: int, norm: str, stride: int = 1, *, name: str, relu: bool = True
+) -> tf.Tensor:
+    """Convolution 3×3, normalisation, ReLU."""
+    x = keras.layers.Conv2D(
+        channels,
+        3,
+        stride,
+        "same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+    x = normalization(norm)(f"{name}_norm")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x) if relu else x
+
+
+def _block(x: tf.Tensor, channels: int, norm: str, stride: int, *, name: str) -> tf.Tensor:
+    """Residual block of two convolutions; the shortcut is projected where the shape changes."""
+    shortcut = x
+    if stride != 1 or x.shape[-1] != channels:
+        shortcut = keras.layers.Conv2D(channels, 1, stride, use_bias=False, name=f"{name}_project")(
+            x
+        )
+    x = _unit(x, channels, norm, stride, name=f"{name}_1")
+    x = _unit(x, channels, norm, name=f"{name}_2", relu=False)
+    return keras.layers.ReLU(name=f"{name}_out")(
+        keras.layers.Add(name=f"{name}_add")([x, shortcut])
+    )

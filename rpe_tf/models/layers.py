@@ -1,0 +1,130 @@
+"""Thin Keras layers over `rpe_tf.core`, and the two that let a net take any picture size."""
+
+import keras
+import tensorflow as tf
+
+from rpe_tf.core.grouping_loss import grouping_loss
+from rpe_tf.core.mean_shift import check_grouping_arguments
+from rpe_tf.core.pair_loss import check_loss_arguments
+from rpe_tf.core.sphere import normalize
+from rpe_tf.core.tiled_mean_shift import tiled_mean_shift
+
+
+@keras.utils.register_keras_serializable("rpe_tf")
+class ScaleAndPad(keras.layers.Layer):
+    """uint8 picture [B, H, W, 3] to float in [−1, 1], padded right and below to a multiple.
+
+    Inside the model, so that training, evaluation and export cannot differ in it. The padding is
+    0 after scaling, which is also what the convolutions see beyond the border.
+    """
+
+    def __init__(self, multiple: int, **kwargs) -> None:
+        """Sets the multiple that both sides are padded to, in pixels."""
+        super().__init__(**kwargs)
+        self.multiple = multiple
+
+    def call(self, image: tf.Tensor) -> tf.Tensor:
+        """Returns [B, H', W', 3] in the layer's compute dtype."""
+        shape = tf.shape(image)
+        scaled = tf.cast(image, self.compute_dtype) / 127.5 - 1.0
+        down, right = (-shape[axis] % self.multiple for axis in (1, 2))
+        return tf.pad(scaled, [[0, 0], [0, down], [0, right], [0, 0]])
+
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        """Returns the static shape of the result; None where it depends on the picture."""
+        sides = [
+            None if side is None else -(-side // self.multiple) * self.multiple
+            for side in shape[1:3]
+        ]
+        return (shape[0], *sides, shape[3])
+
+    def get_config(self) -> dict:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "multiple": self.multiple}
+
+
+@keras.utils.register_keras_serializable("rpe_tf")
+class CropAndNormalize(keras.layers.Layer):
+    """Features [B, H', W', D] to unit embeddings [B, H, W, D] of the picture's own size.
+
+    Always float32: at concentration 36 half precision rounds neighbouring embeddings together.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        """Fixes float32 whatever the precision policy of the net."""
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        """Returns the embedding; inputs are the features and the picture that gives the size."""
+        features, image = inputs
+        shape = tf.shape(image)
+        return normalize(tf.cast(features, tf.float32)[:, : shape[1], : shape[2]])
+
+    def compute_output_shape(self, shapes: list[tuple]) -> tuple:
+        """Returns the picture's sides and the features' depth."""
+        features, image = shapes
+        return (*image[:3], features[-1])
+
+
+@keras.utils.register_keras_serializable("rpe_tf")
+class MeanShift(keras.layers.Layer):
+    """Groups embeddings [B, N, D] by num_loops loops of mean shift (Eq. 3), tile by tile."""
+
+    def __init__(
+        self, concentration: float, num_loops: int = 1, step_size: float = 1.0, **kwargs
+    ) -> None:
+        """Sets κ > 0, T ≥ 0 and η in (0, 1]; raises ValueError outside these."""
+        super().__init__(**kwargs)
+        check_grouping_arguments(concentration, num_loops, step_size)
+        self.concentration = concentration
+        self.num_loops = num_loops
+        self.step_size = step_size
+
+    def call(self, embedding: tf.Tensor) -> tf.Tensor:
+        """Returns the points after the last loop, [B, N, D]."""
+        return tiled_mean_shift(embedding, self.concentration, self.num_loops, self.step_size)
+
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        """Returns the shape unchanged."""
+        return shape
+
+    def get_config(self) -> dict:
+        """Returns what rebuilds the layer."""
+        names = ("concentration", "num_loops", "step_size")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.utils.register_keras_serializable("rpe_tf")
+class EmbeddingLoss(keras.layers.Layer):
+    """Adds the loss of §4.2 to the model, and returns it per image and loop, [B, T + 1].
+
+    `model.fit` trains on what is added (the mean over images); a loop of one's own takes what is
+    returned, which it can divide by the number of images over all replicas.
+    """
+
+    def __init__(self, loss_arguments: dict, **kwargs) -> None:
+        """Takes the keyword arguments of `grouping_loss` (margin, num_loops, …)."""
+        super().__init__(**{"dtype": "float32", **kwargs})
+        check_loss_arguments(loss_arguments["margin"], loss_arguments.get("normalizer", "groups"))
+        self.loss_arguments = dict(loss_arguments)
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        """Returns the losses; inputs: embedding [B, H, W, D], instance [B, H, W], seed [B, 2]."""
+        embedding, instance, seed = inputs
+        batch, dim = tf.shape(embedding)[0], embedding.shape[-1]
+        losses = grouping_loss(
+            tf.reshape(embedding, [batch, -1, dim]),
+            tf.reshape(instance, [batch, -1]),
+            seed,
+            **self.loss_arguments,
+        )
+        self.add_loss(tf.reduce_mean(tf.reduce_sum(losses, axis=-1)))
+        return losses
+
+    def compute_output_shape(self, shapes: list[tuple]) -> tuple:
+        """Returns [B, T + 1]."""
+        return (shapes[0][0], self.loss_arguments["num_loops"] + 1)
+
+    def get_config(self) -> dict:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "loss_arguments": self.loss_arguments}

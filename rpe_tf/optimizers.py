@@ -1,0 +1,48 @@
+"""Optimizers by name, on the poly learning rate of §5.1."""
+
+import keras
+
+
+def make_optimizer(
+    name: str, learning_rate: float, num_steps: int, *, weight_decay: float, momentum: float
+) -> keras.optimizers.Optimizer:
+    """Returns an optimizer on the poly rate lr · (1 − step/num_steps)^0.9 (§5.1).
+
+    Args:
+      name: "sgd", "adam", "adamw", or with tensorflow-addons installed one of its optimizers by
+        its class name, for example "LAMB".
+      learning_rate: at step 0, > 0.
+      num_steps: the step at which the rate reaches 0.
+      weight_decay: share of lr by which weights shrink a step, ≥ 0; not for "adam".
+      momentum: of "sgd", in [0, 1).
+
+    Raises:
+      ValueError: if the name is unknown.
+    """
+    rate = keras.optimizers.schedules.PolynomialDecay(
+        learning_rate, num_steps, end_learning_rate=0.0, power=0.9
+    )
+    decay = weight_decay or None
+    if name == "sgd":
+        return keras.optimizers.SGD(rate, momentum=momentum, weight_decay=decay)
+    if name == "adam":
+        return keras.optimizers.Adam(rate)
+    if name == "adamw":
+        return keras.optimizers.AdamW(rate, weight_decay=weight_decay)
+    return _addons_optimizer(name, rate)
+
+
+def _addons_optimizer(name: str, rate: object) -> keras.optimizers.Optimizer:
+    known = "sgd, adam and adamw"
+    try:
+        import tensorflow_addons as tfa
+    except ImportError as error:
+        raise ValueError(
+            f"optimizer must be one of {known}, got {name!r}; the optimizers of "
+            "tensorflow-addons need Python 3.10 or 3.11 and `pip install .[addons]`"
+        ) from error
+    if not name[:1].isupper() or not hasattr(tfa.optimizers, name):
+        raise ValueError(
+            f"optimizer must be one of {known} or a class of tfa.optimizers, got {name!r}"
+        )
+    return getattr(tfa.optimizers, name)(rate)

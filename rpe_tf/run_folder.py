@@ -1,0 +1,102 @@
+"""The files of a run: settings.json, metrics.jsonl, metrics.json, TensorBoard events."""
+
+import json
+import os
+import platform
+
+import tensorflow as tf
+
+SETTINGS_FORMAT = 1
+
+
+def write_settings(run_dir: str, settings: dict) -> None:
+    """Writes settings.json, or checks that a run going on was started with the same model.
+
+    Args:
+      run_dir: created where missing.
+      settings: JSON-like, keys `task`, `model`, `loss`, `read_out`, `training`, `data`.
+
+    Raises:
+      ValueError: if the folder holds a run of another task or model; names what differs.
+    """
+    tf.io.gfile.makedirs(run_dir)
+    if tf.io.gfile.exists(os.path.join(run_dir, "settings.json")):
+        _refuse_another_model(run_dir, read_settings(run_dir), settings)
+    versions = {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": tf.keras.__version__,
+    }
+    stamped = {"format": SETTINGS_FORMAT, **settings, "versions": versions}
+    write_json(os.path.join(run_dir, "settings.json"), stamped)
+
+
+def read_settings(run_dir: str) -> dict:
+    """Returns the settings a run was started with.
+
+    Raises:
+      FileNotFoundError: if run_dir holds no run.
+      ValueError: if its settings were written in a format this version does not know.
+    """
+    path = os.path.join(run_dir, "settings.json")
+    if not tf.io.gfile.exists(path):
+        raise FileNotFoundError(
+            f"{run_dir} holds no run ({path} is missing); train one with "
+            f"`python train_main.py --run_dir={run_dir} …`"
+        )
+    with tf.io.gfile.GFile(path) as file:
+        settings = json.load(file)
+    if settings.get("format") != SETTINGS_FORMAT:
+        raise ValueError(
+            f"{path} has format {settings.get('format')}, this version reads {SETTINGS_FORMAT}; "
+            "use the version of rpe_tf that wrote it (see its `versions`)"
+        )
+    return settings
+
+
+def write_json(path: str, content: dict) -> None:
+    """Writes content as JSON under a temporary name, then renames it."""
+    temporary = f"{path}.part"
+    with tf.io.gfile.GFile(temporary, "w") as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    tf.io.gfile.rename(temporary, path, overwrite=True)
+
+
+def append_metrics(run_dir: str, row: dict) -> None:
+    """Appends one line to metrics.jsonl, a JSON object with `step` among its keys."""
+    with tf.io.gfile.GFile(os.path.join(run_dir, "metrics.jsonl"), "a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_metrics(run_dir: str) -> list[dict]:
+    """Returns the rows of metrics.jsonl, in order; none where the file is missing.
+
+    A last line cut short by a killed process is left out.
+    """
+    path = os.path.join(run_dir, "metrics.jsonl")
+    if not tf.io.gfile.exists(path):
+        return []
+    with tf.io.gfile.GFile(path) as file:
+        lines = file.read().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def forget_metrics_after(run_dir: str, step: int) -> list[dict]:
+    """Returns the rows up to a step, having dropped later ones: they will be written again."""
+    rows = read_metrics(run_dir)
+    kept = [row for row in rows if row["step"] <= step]
+    if rows:
+        path = os.path.join(run_dir, "metrics.jsonl")
+        with tf.io.gfile.GFile(f"{path}.part", "w") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in kept))
+        tf.io.gfile.rename(f"{path}.part", path, overwrite=True)
+    return kept
+
+
+def _refuse_another_model(run_dir: str, old: dict, new: dict) -> None:
+    for part in ("task", "model"):
+        if old[part] != new[part]:
+            raise ValueError(
+                f"{run_dir} holds a run with {part} {old[part]}, asked for {new[part]}; "
+                "give the same flags to go on, or another --run_dir to start afresh"
+            )

@@ -1,0 +1,64 @@
+"""Which pixels are drawn, and what they weigh."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rpe_tf.core import pair_sampling
+
+_SEED = tf.constant([[1, 2]])
+
+
+def test_pixel_weight_preset():
+    # Sizes: id 0 three pixels, id 7 one, id 300 two; void weighs nothing.
+    found = pair_sampling.pixel_weight(tf.constant([0, 7, 0, -1, 300, 0, 300]))
+    np.testing.assert_allclose(found, [1 / 3, 1, 1 / 3, 0, 1 / 2, 1 / 3, 1 / 2], rtol=1e-6)
+
+
+def test_pixel_weight_of_each_instance_sums_to_one():
+    instance = np.random.default_rng(0).integers(-1, 5, (3, 50))
+    weight = pair_sampling.pixel_weight(tf.constant(instance), tf.float64).numpy()
+    for ids, weights in zip(instance, weight, strict=True):
+        for k in np.unique(ids):
+            assert weights[ids == k].sum() == pytest.approx(1.0 if k >= 0 else 0.0)
+
+
+def test_pixel_weight_of_all_void_is_zero():
+    assert not pair_sampling.pixel_weight(tf.constant([-1, -1])).numpy().any()
+
+
+def test_draw_pixels_draws_each_pixel_once_and_void_last():
+    instance = tf.constant([[-1, 3, -1, 0, 0, 9, -1, 2]])
+    drawn = pair_sampling.draw_pixels(instance, 5, _SEED).numpy()[0]
+    assert sorted(drawn) == [1, 3, 4, 5, 7]
+    drawn = pair_sampling.draw_pixels(instance, 6, _SEED).numpy()[0]
+    assert len(set(drawn)) == 6 and {1, 3, 4, 5, 7} < set(drawn)
+
+
+def test_draw_pixels_returns_at_most_all():
+    assert pair_sampling.draw_pixels(tf.zeros([2, 7], tf.int32), 100, [[0, 1], [2, 3]]).shape == (
+        2,
+        7,
+    )
+
+
+def test_draw_pixels_is_uniform():
+    # 2,000 draws of 10 out of 40: each pixel is expected 500 times, deviation √(2000·¼·¾) = 19.
+    seeds = tf.stack([tf.range(2000), tf.range(2000)], axis=1)
+    drawn = pair_sampling.draw_pixels(tf.zeros([2000, 40], tf.int32), 10, seeds)
+    counts = np.bincount(drawn.numpy().ravel(), minlength=40)
+    assert np.abs(counts - 500).max() < 5 * 19.4
+
+
+def test_draw_pixels_depends_on_its_own_seed_alone():
+    instance, seeds = tf.zeros([3, 30], tf.int32), tf.constant([[1, 2], [3, 4], [5, 6]])
+    together = pair_sampling.draw_pixels(instance, 8, seeds)
+    for k in range(3):
+        alone = pair_sampling.draw_pixels(instance[k : k + 1], 8, seeds[k : k + 1])
+        np.testing.assert_array_equal(np.sort(together[k]), np.sort(alone[0]))
+    assert set(together[0].numpy()) != set(together[1].numpy())
+
+
+def test_draw_pixels_refuses_none():
+    with pytest.raises(ValueError, match="num_pixels must be at least 1"):
+        pair_sampling.draw_pixels(tf.zeros([1, 4], tf.int32), 0, _SEED)

@@ -1,0 +1,56 @@
+"""The program: the same flags give the same bytes, and bad input gives one line.
+
+It runs as a process of its own, because programs may share names of flags.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+_ROOT = pathlib.Path(__file__).parents[2]
+_SMALL = ["--num_train=6", "--num_test=3", "--num_shards=2", "--seed=7"]
+
+
+def _run_all(*argument_lists):
+    """Runs the programs side by side; returns (exit code, stdout, stderr) of each."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "data_pipeline.make_digits", *arguments],
+            cwd=_ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for arguments in argument_lists
+    ]
+    outputs = [process.communicate(timeout=240) for process in processes]
+    return [
+        (process.returncode, *output) for process, output in zip(processes, outputs, strict=True)
+    ]
+
+
+def test_make_digits_run_twice_gives_equal_bytes(tmp_path):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    results = _run_all(*([f"--output_dir={folder}", *_SMALL] for folder in folders))
+    for folder, (code, out, err) in zip(folders, results, strict=True):
+        assert code == 0, err
+        assert f"python train_main.py --train_shards='{folder}/train-*'" in out
+        assert "train: 6/6 scenes" in err
+    names = sorted(os.listdir(folders[0]))
+    assert len(names) == 3 * 2 + 1 and names == sorted(os.listdir(folders[1]))
+    for name in names:
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+
+
+def test_make_digits_says_what_is_wrong_without_a_traceback(tmp_path):
+    cases = [
+        (["--source=mnist", f"--mnist_dir={tmp_path}/none"], "none/train-images-idx3-ubyte[.gz]"),
+        (["--output_dir=/dev/null/x"], "error: /dev/null"),
+    ]
+    base = [f"--output_dir={tmp_path / 'out'}", *_SMALL]
+    results = _run_all(*(base + extra for extra, _ in cases))
+    for (_, message), (code, _, err) in zip(cases, results, strict=True):
+        assert code == 1
+        assert message in err and "Traceback" not in err
+    assert not os.listdir(tmp_path)

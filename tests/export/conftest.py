@@ -1,0 +1,75 @@
+"""A tiny run, its export, and pictures: made once, shared by the tests of export."""
+
+import json
+import os
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export.parity import smooth_pictures
+from export.trained_run import TrainedRun, restore_run
+from export.version_folder import write_version
+from rpe_tf.models.build import embedding_model
+
+MODEL = {"embedding_dim": 4, "width": 8, "num_levels": 3, "num_blocks": 1, "norm": "batch"}
+READ_OUT = {
+    "concentration": 20.0,
+    "mode_cosine": 0.9,
+    "max_loops": 30,
+    "max_points": 256,
+    "min_area": 20,
+    "background": "border",
+}
+
+
+class Exported(NamedTuple):
+    run_dir: str
+    run: TrainedRun
+    export_dir: str
+    loaded: object  # the SavedModel
+
+
+def make_run(run_dir, seed, has_checkpoint=True):
+    """A run folder with weights of a seed; moments and scales of BatchNorm are not the initial."""
+    os.makedirs(run_dir)
+    settings = {"format": 1, "task": "proposals", "model": MODEL, "read_out": READ_OUT}
+    with open(f"{run_dir}/settings.json", "w") as file:
+        json.dump(settings, file)
+    if not has_checkpoint:
+        return str(run_dir)
+    keras.utils.set_random_seed(seed)
+    model = embedding_model(**MODEL)
+    rng = np.random.default_rng(seed)
+    weights = model.get_weights()
+    model.set_weights([x + rng.uniform(0, 0.2, x.shape) if x.ndim == 1 else x for x in weights])
+    step = tf.Variable(7, dtype=tf.int64)
+    checkpoint = tf.train.Checkpoint(model=model, step=step)
+    manager = tf.train.CheckpointManager(
+        checkpoint, f"{run_dir}/checkpoints", 3, checkpoint_name="step"
+    )
+    manager.save(checkpoint_number=7)
+    return str(run_dir)
+
+
+@pytest.fixture(scope="session")
+def new_run():
+    return make_run
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    run_dir = make_run(folder / "run", seed=4)
+    run = restore_run(run_dir)
+    export_dir = str(folder / "export")
+    version = write_version(run, export_dir, version=None, metrics={"recall_50": 0.5})
+    return Exported(run_dir, run, export_dir, tf.saved_model.load(version))
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """Two pictures of 45×70 and one of 64×40."""
+    return [*smooth_pictures(5, 2, 45, 70), *smooth_pictures(6, 1, 64, 40)]

@@ -1,0 +1,89 @@
+"""Verification: an export passes against its own checkpoint and fails against another."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export import isolated_model, parity
+from export.parity import Difference, compare, export_answers, smooth_pictures
+from export.trained_run import restore_run
+
+
+def _verify(run_dir, export_dir, *more):
+    command = [sys.executable, "-m", "export.verify_main"]
+    command += [f"--run_dir={run_dir}", f"--export_dir={export_dir}", *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_verify_main_passes_its_own_export_and_fails_another(exported, new_run, pictures, tmp_path):
+    other_run = new_run(tmp_path / "other", seed=6)
+    (tmp_path / "picture.png").write_bytes(tf.io.encode_png(pictures[2]).numpy())
+    processes = [
+        _verify(exported.run_dir, exported.export_dir, f"--images={tmp_path}/*.png"),
+        _verify(other_run, f"{exported.export_dir}/1"),
+    ]
+    (good, good_err), (bad, bad_err) = (process.communicate(timeout=300) for process in processes)
+    assert processes[0].returncode == 0, good + good_err
+    assert "2×61×83" in good and "1×128×96" in good and f"{tmp_path}/picture.png" in good
+    assert processes[1].returncode == 1, bad
+    assert "differs from the checkpoint" in bad_err and "2 of 2 batches" in bad_err
+    assert "Traceback" not in bad_err
+
+
+def test_compare_measures_differences_between_weights(
+    exported, new_run, pictures, tmp_path, monkeypatch
+):
+    other = restore_run(new_run(tmp_path / "other", seed=6))
+    monkeypatch.setattr(parity, "export_answers", _answers_of_this_process)
+    altered = [compare(run, f"{exported.export_dir}/1", {"a": np.stack(pictures[:2])})[0]
+               for run in (exported.run, other)]  # fmt: skip
+    assert altered[0].is_within(1e-4, 1e-3) and altered[0].shape == (2, 45, 70, 3)
+    assert altered[1].embedding > 0.01 and altered[1].pixels > 0.01
+    assert not altered[1].is_within(1e-4, 1e-3)
+
+
+def _answers_of_this_process(folder, batches):
+    answers = isolated_model.answers_of(tf.saved_model.load(folder).signatures, batches[0])
+    return {f"{key}/0": value for key, value in answers.items()}
+
+
+def test_difference_is_within_looks_at_every_measure():
+    assert Difference("a", (1,), 1e-4, 1e-3, 1e-3).is_within(1e-4, 1e-3)
+    assert not Difference("a", (1,), 2e-4, 0.0, 0.0).is_within(1e-4, 1e-3)
+    assert not Difference("a", (1,), 0.0, 2e-3, 0.0).is_within(1e-4, 1e-3)
+    assert not Difference("a", (1,), 0.0, 0.0, 2e-3).is_within(1e-4, 1e-3)
+    assert not Difference("a", (1,), float("nan"), 0.0, 0.0).is_within(1e-4, 1e-3)
+
+
+def test_export_answers_raises_where_the_model_does_not_run(tmp_path):
+    with pytest.raises(RuntimeError, match="does not run in a process of its own"):
+        export_answers(str(tmp_path), [np.zeros([1, 8, 8, 3], np.uint8)])
+
+
+def test_export_answers_raises_where_our_packages_can_be_imported(monkeypatch):
+    def run_and_refuse_one_less(command, **arguments):
+        assert command[1] == "-I" and tuple(command[6:]) == parity.PACKAGES
+        np.savez(command[5], refused=np.array(command[6:-1]))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(parity.subprocess, "run", run_and_refuse_one_less)
+    with pytest.raises(RuntimeError, match="could import our packages"):
+        export_answers("any", [np.zeros([1, 8, 8, 3], np.uint8)])
+
+
+def test_refused_packages_are_refused_though_installed(monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", [isolated_model.Refusal(["wave"]), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    assert isolated_model.refused_packages(["wave", "json"]) == ["wave"]
+
+
+def test_smooth_pictures_are_seeded_and_smooth():
+    pictures = smooth_pictures(0, 2, 61, 83)
+    assert pictures.shape == (2, 61, 83, 3) and pictures.dtype == np.uint8
+    np.testing.assert_array_equal(pictures, smooth_pictures(0, 2, 61, 83))
+    assert (pictures != smooth_pictures(1, 2, 61, 83)).any()
+    steps = np.abs(np.diff(pictures.astype(int), axis=1))
+    assert steps.mean() < 15 < pictures.std()

@@ -1,0 +1,49 @@
+"""Slow, obvious float64 loops: what the tensor code must equal."""
+
+import math
+
+import numpy as np
+
+
+def similarity(a, b):
+    """Eq. 1, entry by entry."""
+    return np.array([[0.5 * (1.0 + sum(x * y for x, y in zip(p, q))) for q in b] for p in a])
+
+
+def pair_loss(embedding, instance, margin, normalizer="groups", positive_weight=1.0):
+    """Eq. 2, pair by pair."""
+    embedding, instance = np.asarray(embedding, np.float64), np.asarray(instance)
+    used = [i for i in range(len(instance)) if instance[i] >= 0]
+    size = {y: sum(1 for i in used if instance[i] == y) for y in instance[used]}
+    s = similarity(embedding, embedding)
+    total, weights = 0.0, 0.0
+    for i in used:
+        for j in used:
+            w = 1.0 / size[instance[i]] / size[instance[j]]
+            weights += w
+            if instance[i] == instance[j]:
+                total += w * positive_weight * (1.0 - s[i, j])
+            else:
+                total += w * max(0.0, s[i, j] - margin)
+    scale = weights if normalizer == "groups" else len(used)
+    return total / scale if scale else 0.0
+
+
+def mean_shift(embedding, concentration, num_loops, step_size=1.0, weight=None, stay=None):
+    """Eq. 3, point by point; `stay` marks points that do not move."""
+    x = np.array(embedding, np.float64)
+    n = len(x)
+    weight = np.ones(n) if weight is None else np.asarray(weight, np.float64)
+    stay = np.zeros(n, bool) if stay is None else np.asarray(stay)
+    for _ in range(num_loops):
+        moved = x.copy()
+        for j in range(n):
+            if stay[j]:
+                continue
+            kernel = [weight[i] * math.exp(concentration * (x[i] @ x[j] - 1.0)) for i in range(n)]
+            mean = sum(kernel[i] * x[i] for i in range(n)) / sum(kernel)
+            y = (1.0 - step_size) * x[j] + step_size * mean
+            length = math.sqrt(y @ y)
+            moved[j] = y / length if length > 1e-12 else 0.0 * y
+        x = moved
+    return x

@@ -1,0 +1,351 @@
+"""Trains a model on shards, scores it, and leaves all that an export needs in the run folder."""
+
+import functools
+import os
+import time
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags, logging
+
+from data_pipeline import command_line, input_pipeline, shards
+from rpe_tf import checkpoints, run_folder, strategies, training
+from rpe_tf.core.mean_shift import check_grouping_arguments
+from rpe_tf.core.pair_loss import NORMALIZERS, check_loss_arguments
+from rpe_tf.core.sphere import concentration_from_margin, smallest_margin
+from rpe_tf.inference.label_map import BACKGROUNDS
+from rpe_tf.models.encoder_decoder import NORMS
+from rpe_tf.optimizers import make_optimizer
+from rpe_tf.reporter import Reporter
+from rpe_tf.tasks import TASKS
+
+# Run
+_RUN_DIR = flags.DEFINE_string(
+    "run_dir", None, "Folder of the run; a run that is there already goes on from its checkpoint."
+)
+_TASK = flags.DEFINE_enum("task", "proposals", list(TASKS), "What to learn (§5).")
+_STRATEGY = flags.DEFINE_enum(
+    "strategy", "auto", strategies.STRATEGIES, "Devices: auto takes TF_CONFIG's hosts or all GPUs."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of weights, data order and drawn pixels.", lower_bound=0)
+
+# Data
+_TRAIN_SHARDS = flags.DEFINE_string("train_shards", None, "Glob(s) of TFRecord shards to train on.")
+_EVAL_SHARDS = flags.DEFINE_list(
+    "eval_shards", [], "Globs of shards to score, one a split; the first split's scores lead."
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 16, "Pictures a step, over all replicas.", lower_bound=1
+)
+
+# Model
+_EMBEDDING_DIM = flags.DEFINE_integer(
+    "embedding_dim", 16, "D, dimensions of the embedding (§3; 64 in the paper).", lower_bound=2
+)
+_WIDTH = flags.DEFINE_integer(
+    "width", 16, "Channels at full resolution, a multiple of 8.", lower_bound=8
+)
+_NUM_LEVELS = flags.DEFINE_integer(
+    "num_levels", 4, "Resolutions, each half of the one before.", 1, 8
+)
+_NUM_BLOCKS = flags.DEFINE_integer("num_blocks", 1, "Residual blocks a level.", lower_bound=1)
+_NORM = flags.DEFINE_enum(
+    "norm", "batch", NORMS, "Normalisation; frozen_batch is for pretrained weights (§5.1)."
+)
+
+# Loss and grouping
+_MARGIN = flags.DEFINE_float(
+    "margin", 0.5, "α, similarity in [0, 1] that two instances may have at no cost (Eq. 2)."
+)
+_CONCENTRATION = flags.DEFINE_float(
+    "concentration", None, "κ > 0 of the mean-shift kernel; by default (3/(1 − margin))² (§4)."
+)
+_NUM_LOOPS = flags.DEFINE_integer(
+    "num_loops", 1, "T, loops of grouping in the loss (§4.2); 5 on digits in the paper.", 0, 50
+)
+_EMBEDDING_ONLY_FRACTION = flags.DEFINE_float(
+    "embedding_only_fraction", 0.0, "Share in [0, 1] of the steps, at the start, with T = 0.", 0, 1
+)
+_STEP_SIZE = flags.DEFINE_float("step_size", 1.0, "η in (0, 1], step of mean shift (Eq. 3).")
+_NUM_PIXELS = flags.DEFINE_integer(
+    "num_pixels", 512, "Pixels drawn a picture for the loss (§3); cost grows with its square.", 1
+)
+_GROUP_ALL_PIXELS = flags.DEFINE_bool(
+    "group_all_pixels", False, "Group all pixels and draw for the loss alone, afresh each loop."
+)
+_NORMALIZER = flags.DEFINE_enum(
+    "normalizer", "groups", NORMALIZERS, "Divisor of the loss: groups² (loss in [0, 1]) or pixels."
+)
+_POSITIVE_WEIGHT = flags.DEFINE_float(
+    "positive_weight", 1.0, "Factor ≥ 0 on the pairs of one instance.", lower_bound=0
+)
+
+# Read-out
+_MODE_COSINE = flags.DEFINE_float(
+    "mode_cosine", 0.95, "Cosine in [−1, 1] within which grouped points are one mode.", -1, 1
+)
+_MAX_LOOPS = flags.DEFINE_integer("max_loops", 50, "Loops of grouping at the most.", lower_bound=0)
+_MAX_POINTS = flags.DEFINE_integer(
+    "max_points", 1024, "Pixels that are grouped to find the modes, on a grid.", lower_bound=1
+)
+_MIN_AREA = flags.DEFINE_integer("min_area", 10, "Pixels an instance must have.", lower_bound=1)
+_BACKGROUND = flags.DEFINE_enum(
+    "background", "border", BACKGROUNDS, "Which group is background: largest at the border, …"
+)
+
+# Optimisation
+_NUM_STEPS = flags.DEFINE_integer("num_steps", 1500, "Steps, at the end of all resumes.", 1)
+_OPTIMIZER = flags.DEFINE_string(
+    "optimizer", "adamw", "sgd, adam, adamw, or a class of tensorflow-addons such as LAMB."
+)
+_LEARNING_RATE = flags.DEFINE_float(
+    "learning_rate", 5e-3, "At the first step, > 0; falls to 0 by the poly rate (§5.1).", 0
+)
+_MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Of sgd, in [0, 1).", 0, 1)
+_WEIGHT_DECAY = flags.DEFINE_float(
+    "weight_decay", 5e-4, "Times the learning rate: share by which weights shrink a step.", 0
+)
+
+# Reports
+_REPORT_EVERY = flags.DEFINE_integer("report_every", 50, "Steps between lines of the log.", 1)
+_SAVE_EVERY = flags.DEFINE_integer("save_every", 200, "Steps between checkpoints.", 1)
+_PICTURE_EVERY = flags.DEFINE_integer(
+    "picture_every", 500, "Steps between pictures in TensorBoard; 0: only at the end.", 0
+)
+
+
+# Pictures on the contact sheet in TensorBoard.
+_DRAWN_EXAMPLES = 6
+
+
+def settings_from_flags() -> dict:
+    """Returns what settings.json holds: the arguments of each part of the program.
+
+    Raises:
+      ValueError: if a margin, concentration or step size is outside its range.
+    """
+    check_loss_arguments(_MARGIN.value, _NORMALIZER.value)
+    concentration = _CONCENTRATION.value
+    if concentration is None:
+        concentration = concentration_from_margin(_MARGIN.value)
+    check_grouping_arguments(concentration, _NUM_LOOPS.value, _STEP_SIZE.value)
+    return {
+        "task": _TASK.value,
+        "model": {
+            "embedding_dim": _EMBEDDING_DIM.value,
+            "width": _WIDTH.value,
+            "num_levels": _NUM_LEVELS.value,
+            "num_blocks": _NUM_BLOCKS.value,
+            "norm": _NORM.value,
+        },
+        "loss": {
+            "margin": _MARGIN.value,
+            "num_loops": _NUM_LOOPS.value,
+            "concentration": concentration,
+            "num_pixels": _NUM_PIXELS.value,
+            "step_size": _STEP_SIZE.value,
+            "normalizer": _NORMALIZER.value,
+            "positive_weight": _POSITIVE_WEIGHT.value,
+            "group_all_pixels": _GROUP_ALL_PIXELS.value,
+        },
+        "read_out": {
+            "concentration": concentration,
+            "mode_cosine": _MODE_COSINE.value,
+            "max_loops": _MAX_LOOPS.value,
+            "max_points": _MAX_POINTS.value,
+            "min_area": _MIN_AREA.value,
+            "background": _BACKGROUND.value,
+        },
+        "training": {
+            "num_steps": _NUM_STEPS.value,
+            "embedding_only_fraction": _EMBEDDING_ONLY_FRACTION.value,
+            "batch_size": _BATCH_SIZE.value,
+            "optimizer": _OPTIMIZER.value,
+            "learning_rate": _LEARNING_RATE.value,
+            "momentum": _MOMENTUM.value,
+            "weight_decay": _WEIGHT_DECAY.value,
+            "strategy": _STRATEGY.value,
+            "seed": _SEED.value,
+        },
+        "data": {"train_shards": _TRAIN_SHARDS.value, "eval_shards": _EVAL_SHARDS.value},
+    }
+
+
+def main(argv: list[str]) -> None:
+    """Trains from the newest checkpoint (or from nothing) to --num_steps, then scores."""
+    if len(argv) > 1:
+        raise ValueError(f"unknown argument(s) {argv[1:]}; flags start with --")
+    strategy = strategies.make_strategy(_STRATEGY.value)
+    settings = settings_from_flags()
+    train_paths = shards.list_shards(_TRAIN_SHARDS.value)
+    splits = {_split_name(pattern): shards.list_shards(pattern) for pattern in _EVAL_SHARDS.value}
+    _log_setting(strategy, settings, train_paths)
+    is_chief = strategies.is_chief(strategy)
+    if is_chief:
+        run_folder.write_settings(_RUN_DIR.value, settings)
+        flags.FLAGS.append_flags_into_file(_fresh(os.path.join(_RUN_DIR.value, "flags.txt")))
+    try:
+        model, train_seconds = _train(strategy, settings, train_paths, splits, is_chief)
+    except tf.errors.DataLossError as error:
+        raise ValueError(shards.find_damage(train_paths) or error.message) from error
+    if splits:
+        _evaluate(model, settings, splits, train_seconds, is_chief)
+
+
+def _train(
+    strategy: tf.distribute.Strategy,
+    settings: dict,
+    train_paths: list[str],
+    splits: dict[str, list[str]],
+    is_chief: bool,
+) -> tuple[keras.Model, float]:
+    """Returns the trained model and the seconds that its steps took over all resumes."""
+    task, plan = TASKS[settings["task"]], settings["training"]
+    keras.utils.set_random_seed(plan["seed"])
+    with strategy.scope():
+        model = task.build_model(**settings["model"])
+        optimizer = make_optimizer(
+            *(plan["optimizer"], plan["learning_rate"], plan["num_steps"]),
+            weight_decay=plan["weight_decay"],
+            momentum=plan["momentum"],
+        )
+        saved = checkpoints.open_checkpoints(_RUN_DIR.value, model, optimizer, is_chief)
+        start_step = saved.restore_latest()
+    logging.info(
+        "%s weights; %s",
+        f"{model.count_params():,}",
+        f"going on from step {start_step}" if start_step else "starting at step 0",
+    )
+    reporter = Reporter(_RUN_DIR.value, start_step, is_chief)
+    batches = _batches(strategy, train_paths, plan, start_step)
+
+    def save(step: int) -> None:
+        saved.save(step)
+        due = _PICTURE_EVERY.value and step % _PICTURE_EVERY.value == 0
+        if splits and (due or step == plan["num_steps"]):
+            reporter.picture("examples", _draw(model, settings, splits), step)
+
+    embedding_only = round(plan["embedding_only_fraction"] * plan["num_steps"])
+    phases = [(embedding_only, 0), (plan["num_steps"], settings["loss"]["num_loops"])]
+    for last_step, num_loops in phases:
+        if start_step >= last_step:
+            continue
+        with strategy.scope():
+            training_model = task.build_training_model(
+                model, {**settings["loss"], "num_loops": num_loops}
+            )
+        train_step = training.make_train_step(
+            strategy,
+            functools.partial(task.loss_terms, training_model),
+            *(model.trainable_variables, optimizer, plan["batch_size"]),
+        )
+        training.train(
+            train_step,
+            batches,
+            start_step=start_step,
+            num_steps=last_step,
+            total_steps=plan["num_steps"],
+            global_batch_size=plan["batch_size"],
+            report=reporter.report,
+            report_every=_REPORT_EVERY.value,
+            save=save,
+            save_every=_SAVE_EVERY.value,
+        )
+        start_step = last_step
+    return model, reporter.train_seconds
+
+
+def _batches(
+    strategy: tf.distribute.Strategy, train_paths: list[str], plan: dict, start_step: int
+) -> Iterator:
+    """Returns the distributed batches from start_step on; the order is that of one device."""
+    num_examples = shards.count_examples(train_paths)
+
+    def one_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        return input_pipeline.training_dataset(
+            train_paths,
+            num_examples=num_examples,
+            batch_size=context.get_per_replica_batch_size(plan["batch_size"]),
+            seed=plan["seed"],
+            start_example=start_step * plan["batch_size"],
+            num_pipelines=context.num_input_pipelines,
+            pipeline_index=context.input_pipeline_id,
+        )
+
+    return iter(strategy.distribute_datasets_from_function(one_worker))
+
+
+def _draw(model: keras.Model, settings: dict, splits: dict[str, list[str]]) -> np.ndarray:
+    """Returns a contact sheet of the first pictures of the first split, [H, W, 3] uint8."""
+    examples = input_pipeline.evaluation_dataset(next(iter(splits.values()))).take(_DRAWN_EXAMPLES)
+    return np.asarray(TASKS[settings["task"]].draw(model, examples, settings["read_out"]))
+
+
+def _evaluate(
+    model: keras.Model,
+    settings: dict,
+    splits: dict[str, list[str]],
+    train_seconds: float,
+    is_chief: bool,
+) -> None:
+    """Scores every split; metrics.json leads with the figures of the first."""
+    task, scores = TASKS[settings["task"]], {}
+    for split, paths in splits.items():
+        started = time.monotonic()
+        examples = input_pipeline.evaluation_dataset(paths)
+        scores[split] = task.evaluate(model, examples, settings["read_out"])
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in scores[split].items())
+        logging.info("%s: %s  (%.0f s)", split, figures, time.monotonic() - started)
+    if is_chief:
+        first = next(iter(scores.values()))
+        path = os.path.join(_RUN_DIR.value, "metrics.json")
+        run_folder.write_json(path, {**first, "train_seconds": train_seconds, "splits": scores})
+        logging.info("scores written to %s", path)
+
+
+def _log_setting(strategy: tf.distribute.Strategy, settings: dict, train_paths: list[str]) -> None:
+    """Says first of all what runs where, and whether the margin can be met at all."""
+    logging.info(
+        "TensorFlow %s, Keras %s; %s",
+        tf.__version__,
+        keras.__version__,
+        strategies.describe(strategy),
+    )
+    for part, arguments in settings.items():
+        logging.info("%s: %s", part, arguments)
+    most_instances = shards.most_instances(train_paths)
+    if most_instances is None:
+        return
+    num_groups = 1 + most_instances
+    feasible = smallest_margin(num_groups, settings["model"]["embedding_dim"])
+    if settings["loss"]["margin"] < feasible:
+        logging.warning(
+            "margin %g cannot be met: %d groups (background included) in %d dimensions need at "
+            "least %.4f. Raise --margin or --embedding_dim, or accept a loss above 0.",
+            *(settings["loss"]["margin"], num_groups),
+            *(settings["model"]["embedding_dim"], feasible),
+        )
+
+
+def _split_name(pattern: str) -> str:
+    return os.path.basename(pattern).split("-")[0].strip("*") or "eval"
+
+
+def _fresh(path: str) -> str:
+    """Returns the path of a file that does not exist: absl appends to what is there."""
+    if os.path.exists(path):
+        os.remove(path)
+    return path
+
+
+def run() -> None:
+    """Starts the command; the console entry point."""
+    logging.set_verbosity(logging.INFO)
+    flags.mark_flags_as_required(["run_dir", "train_shards"])
+    command_line.run(main)
+
+
+if __name__ == "__main__":
+    run()
