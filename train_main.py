@@ -180,7 +180,9 @@ def main(argv: list[str]) -> None:
     strategy = strategies.make_strategy(_STRATEGY.value)
     settings = settings_from_flags()
     train_paths = shards.list_shards(_TRAIN_SHARDS.value)
-    splits = {_split_name(pattern): shards.list_shards(pattern) for pattern in _EVAL_SHARDS.value}
+    splits = {
+        shards.split_name(pattern): shards.list_shards(pattern) for pattern in _EVAL_SHARDS.value
+    }
     _log_setting(strategy, settings, train_paths)
     is_chief = strategies.is_chief(strategy)
     if is_chief:
@@ -327,10 +329,6 @@ def _log_setting(strategy: tf.distribute.Strategy, settings: dict, train_paths: 
             *(settings["loss"]["margin"], num_groups),
             *(settings["model"]["embedding_dim"], feasible),
         )
-
-
-def _split_name(pattern: str) -> str:
-    return os.path.basename(pattern).split("-")[0].strip("*") or "eval"
 
 
 def _fresh(path: str) -> str:

@@ -40,9 +40,9 @@ def load_scans(
     """Returns all scans of a source, their digits and which of them are kept for testing.
 
     Args:
-      source: "sklearn" (scikit-learn's 8x8 scans, enlarged to 20x20 in a frame of 28x28, as MNIST's; the last fifth is for testing; who
-        wrote which scan is not recorded, so a writer may occur on both sides) or "mnist" (the data
-        set's own split).
+      source: "sklearn" (scikit-learn's 8x8 scans, enlarged to 20x20 in a frame of 28x28 as MNIST
+        has them; the last fifth is for testing; who wrote which scan is not recorded, so a writer
+        may occur on both sides) or "mnist" (the data set's own split).
       mnist_dir: folder of the four MNIST idx files, plain or .gz; read for "mnist" only.
 
     Returns:

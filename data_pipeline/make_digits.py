@@ -7,12 +7,10 @@ Example:
 from __future__ import annotations
 
 import os
-import sys
 
-import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
-from data_pipeline import digit_shards, digits
+from data_pipeline import command_line, digit_shards, digits
 
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder for the shards and their manifest; made if absent."
@@ -47,34 +45,36 @@ _NUM_SHARDS = flags.DEFINE_integer("num_shards", 4, "Number of files a split.", 
 
 
 def main(argv: list[str]) -> None:
-    """Writes the three splits; on bad input prints one line and exits with 1."""
+    """Writes the three splits; raises ValueError or OSError on bad input."""
     del argv
-    try:
-        scans, classes, is_test = digits.load_scans(_SOURCE.value, _MNIST_DIR.value)
-        digit_shards.write_digit_shards(
-            _OUTPUT_DIR.value,
-            scans,
-            classes,
-            is_test,
-            num_train=_NUM_TRAIN.value,
-            num_test=_NUM_TEST.value,
-            num_shards=_NUM_SHARDS.value,
-            seed=_SEED.value,
-            same_class_fraction=_SAME_CLASS_FRACTION.value,
-            scene_size=int(_SCENE_SIZE.value),
-            min_digits=_MIN_DIGITS.value,
-            source=_SOURCE.value,
-        )
-    # TensorFlow's file system reports a full disk or a forbidden folder as an OpError.
-    except (ValueError, OSError, tf.errors.OpError) as error:
-        print(f"error: {getattr(error, 'message', error)}", file=sys.stderr)
-        sys.exit(1)
+    scans, classes, is_test = digits.load_scans(_SOURCE.value, _MNIST_DIR.value)
+    digit_shards.write_digit_shards(
+        _OUTPUT_DIR.value,
+        scans,
+        classes,
+        is_test,
+        num_train=_NUM_TRAIN.value,
+        num_test=_NUM_TEST.value,
+        num_shards=_NUM_SHARDS.value,
+        seed=_SEED.value,
+        same_class_fraction=_SAME_CLASS_FRACTION.value,
+        scene_size=int(_SCENE_SIZE.value),
+        min_digits=_MIN_DIGITS.value,
+        source=_SOURCE.value,
+    )
     train = os.path.join(_OUTPUT_DIR.value, "train-*")
     test = os.path.join(_OUTPUT_DIR.value, "test_mixed-*")
     print(f"Wrote {', '.join(digit_shards.SPLITS)} to {_OUTPUT_DIR.value}. Next:")
-    print(f"  python train_main.py --train_shards='{train}' --eval_shards='{test}'")
+    print(
+        f"  python train_main.py --run_dir=runs/digits --train_shards='{train}' --eval_shards='{test}'"
+    )
+
+
+def run() -> None:
+    """Starts the command; the console entry point."""
+    flags.mark_flag_as_required("output_dir")
+    command_line.run(main)
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("output_dir")
-    app.run(main)
+    run()

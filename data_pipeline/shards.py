@@ -185,6 +185,11 @@ def count_examples(shards: Sequence[str]) -> int:
     return total
 
 
+def split_name(pattern: str) -> str:
+    """Returns the name of the split that a glob of shards is about; "eval" where it names none."""
+    return re.sub(r"\W", "", os.path.basename(pattern).split("-")[0]) or "eval"
+
+
 def most_instances(shards: Sequence[str]) -> int | None:
     """Returns the most instances a picture of the shards' splits has, None if no manifest says."""
     most = None

@@ -59,7 +59,7 @@ def export_answers(folder: str, batches: list[np.ndarray]) -> dict[str, np.ndarr
       `embedding/k`, `instance/k` and `instance_of_bytes/k` of the k-th batch.
 
     Raises:
-      RuntimeError: if the process failed, or one of PACKAGES could be imported there.
+      ChildProcessError: if the process failed, or one of PACKAGES could be imported there.
     """
     with tempfile.TemporaryDirectory() as work:
         pictures, answers = os.path.join(work, "pictures.npz"), os.path.join(work, "answers.npz")
@@ -74,11 +74,11 @@ def export_answers(folder: str, batches: list[np.ndarray]) -> dict[str, np.ndarr
         )
         if done.returncode:
             last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-            raise RuntimeError(f"{folder} does not run in a process of its own: {last}")
+            raise ChildProcessError(f"{folder} does not run in a process of its own: {last}")
         with np.load(answers) as file:
             found = {name: file[name] for name in file.files}
     if sorted(found.pop("refused")) != sorted(PACKAGES):
-        raise RuntimeError("the new process could import our packages, so it proves nothing")
+        raise ChildProcessError("the new process could import our packages, so it proves nothing")
     return found
 
 
@@ -91,7 +91,7 @@ def compare(run: TrainedRun, folder: str, batches: dict[str, np.ndarray]) -> lis
       batches: [N, H, W, 3] uint8 by name.
 
     Raises:
-      RuntimeError: as `export_answers`.
+      ChildProcessError: as `export_answers`.
     """
     exported = export_answers(folder, list(batches.values()))
     differences = []

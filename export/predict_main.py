@@ -9,9 +9,10 @@ import sys
 import time
 
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 import rpe_tf
+from data_pipeline import command_line
 from export.pictures import list_pictures, output_stems, read_picture, require_other_folder
 from export.prediction_files import coco_results, write_json, write_pictures
 from rpe_tf.saved_model import Segmenter
@@ -62,33 +63,25 @@ def _show_error(error: object) -> None:
     print(f"\nerror: {error}", file=sys.stderr, flush=True)
 
 
-def _segment() -> tuple[int, list[str]]:
-    """Returns the number of pictures and the paths that failed."""
+def main(argv: list[str]) -> int | None:
+    """Segments all pictures; returns 1 if one of them failed."""
+    del argv
     paths = list_pictures(_IMAGES.value)
     require_other_folder(paths, _OUTPUT_DIR.value)
     segmenter = rpe_tf.load(_MODEL.value)
     os.makedirs(_OUTPUT_DIR.value, exist_ok=True)
-    return len(paths), segment_files(segmenter, paths, _OUTPUT_DIR.value)
-
-
-def main(argv: list[str]) -> None:
-    """Segments all pictures; exits with 1 if one failed or nothing could be done."""
-    del argv
-    try:
-        total, failed = _segment()
-    except (ValueError, OSError, tf.errors.OpError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    print(f"Segmented {total - len(failed)} of {total} pictures into {_OUTPUT_DIR.value}")
+    failed = segment_files(segmenter, paths, _OUTPUT_DIR.value)
+    print(f"Segmented {len(paths) - len(failed)} of {len(paths)} pictures into {_OUTPUT_DIR.value}")
     if failed:
-        print(f"error: {len(failed)} of {total} pictures failed, see above", file=sys.stderr)
-        sys.exit(1)
+        _show_error(f"{len(failed)} of {len(paths)} pictures failed, see above")
+        return 1
+    return None
 
 
 def run() -> None:
-    """Parses the flags and calls main."""
+    """Starts the command; the console entry point."""
     flags.mark_flags_as_required(["model", "images", "output_dir"])
-    app.run(main)
+    command_line.run(main)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ Example:
 import sys
 
 import numpy as np
-import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
+from data_pipeline import command_line
 from export.parity import Difference, compare, smooth_pictures
 from export.pictures import list_pictures, read_picture
 from export.trained_run import restore_run
@@ -50,22 +50,13 @@ def _table(differences: list[Difference]) -> str:
     return "\n".join(lines)
 
 
-def _verify() -> tuple[str, list[Difference]]:
-    """Returns the version folder and the differences."""
+def main(argv: list[str]) -> int | None:
+    """Prints the table of differences; returns 1 where the export differs."""
+    del argv
     folder = find_version(_EXPORT_DIR.value)
     run = restore_run(_RUN_DIR.value)
     print(f"Checkpoint of {_RUN_DIR.value}, step {run.step}, and {folder} in a process of its own")
-    return folder, compare(run, folder, _batches())
-
-
-def main(argv: list[str]) -> None:
-    """Prints the table of differences; exits with 1 where the export differs."""
-    del argv
-    try:
-        folder, differences = _verify()
-    except (ValueError, OSError, RuntimeError, tf.errors.OpError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    differences = compare(run, folder, _batches())
     print(_table(differences))
     limits = (_EMBEDDING_TOLERANCE, _PIXEL_TOLERANCE)
     wrong = [row.name for row in differences if not row.is_within(*limits)]
@@ -77,14 +68,15 @@ def main(argv: list[str]) -> None:
             "again.",
             file=sys.stderr,
         )
-        sys.exit(1)
+        return 1
     print("The export answers as the checkpoint.")
+    return None
 
 
 def run() -> None:
-    """Parses the flags and calls main."""
+    """Starts the command; the console entry point."""
     flags.mark_flags_as_required(["run_dir", "export_dir"])
-    app.run(main)
+    command_line.run(main)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Optimizers by name, on the poly learning rate of §5.1."""
 
+import inspect
+
 import keras
 
 
@@ -13,7 +15,8 @@ def make_optimizer(
         its class name, for example "LAMB".
       learning_rate: at step 0, > 0.
       num_steps: the step at which the rate reaches 0.
-      weight_decay: share of lr by which weights shrink a step, ≥ 0; not for "adam".
+      weight_decay: share of lr by which weights shrink a step, ≥ 0; not for "adam". An optimizer
+        of tensorflow-addons that takes a weight decay gets it as its own.
       momentum: of "sgd", in [0, 1).
 
     Raises:
@@ -29,10 +32,10 @@ def make_optimizer(
         return keras.optimizers.Adam(rate)
     if name == "adamw":
         return keras.optimizers.AdamW(rate, weight_decay=weight_decay)
-    return _addons_optimizer(name, rate)
+    return _addons_optimizer(name, rate, weight_decay)
 
 
-def _addons_optimizer(name: str, rate: object) -> keras.optimizers.Optimizer:
+def _addons_optimizer(name: str, rate: object, weight_decay: float) -> keras.optimizers.Optimizer:
     known = "sgd, adam and adamw"
     try:
         import tensorflow_addons as tfa
@@ -45,4 +48,16 @@ def _addons_optimizer(name: str, rate: object) -> keras.optimizers.Optimizer:
         raise ValueError(
             f"optimizer must be one of {known} or a class of tfa.optimizers, got {name!r}"
         )
-    return getattr(tfa.optimizers, name)(rate)
+    optimizer_class = getattr(tfa.optimizers, name)
+    takes = inspect.signature(optimizer_class).parameters
+    # Some wrap another optimizer, some need a weight decay that is no share of the rate.
+    needs = {
+        p.name for p in takes.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+    }
+    if "learning_rate" not in takes or needs - {"learning_rate"}:
+        raise ValueError(
+            f"optimizer must be one of {known} or a class of tfa.optimizers that a learning rate "
+            f"is enough for, such as LAMB; got {name!r}"
+        )
+    decay = {"weight_decay": weight_decay} if "weight_decay" in takes else {}
+    return optimizer_class(learning_rate=rate, **decay)

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 
+import keras
 import tensorflow as tf
 
 SETTINGS_FORMAT = 1
@@ -25,7 +26,7 @@ def write_settings(run_dir: str, settings: dict) -> None:
     versions = {
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
-        "keras": tf.keras.__version__,
+        "keras": keras.__version__,
     }
     stamped = {"format": SETTINGS_FORMAT, **settings, "versions": versions}
     write_json(os.path.join(run_dir, "settings.json"), stamped)
@@ -62,6 +63,22 @@ def write_json(path: str, content: dict) -> None:
     tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
+def read_scores(run_dir: str) -> dict:
+    """Returns metrics.json, the scores of the trained model; empty where there are none yet.
+
+    Raises:
+      ValueError: if the file is no JSON.
+    """
+    path = os.path.join(run_dir, "metrics.json")
+    if not tf.io.gfile.exists(path):
+        return {}
+    with tf.io.gfile.GFile(path) as file:
+        try:
+            return json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is no JSON ({error}); evaluate the run again") from error
+
+
 def append_metrics(run_dir: str, row: dict) -> None:
     """Appends one line to metrics.jsonl, a JSON object with `step` among its keys."""
     with tf.io.gfile.GFile(os.path.join(run_dir, "metrics.jsonl"), "a") as file:
@@ -83,10 +100,10 @@ def read_metrics(run_dir: str) -> list[dict]:
 
 def forget_metrics_after(run_dir: str, step: int) -> list[dict]:
     """Returns the rows up to a step, having dropped later ones: they will be written again."""
-    rows = read_metrics(run_dir)
-    kept = [row for row in rows if row["step"] <= step]
-    if rows:
-        path = os.path.join(run_dir, "metrics.jsonl")
+    path = os.path.join(run_dir, "metrics.jsonl")
+    kept = [row for row in read_metrics(run_dir) if row["step"] <= step]
+    # Also where no row is dropped: a last line cut short must not swallow the next one.
+    if tf.io.gfile.exists(path):
         with tf.io.gfile.GFile(f"{path}.part", "w") as file:
             file.write("".join(json.dumps(row) + "\n" for row in kept))
         tf.io.gfile.rename(f"{path}.part", path, overwrite=True)

@@ -14,8 +14,8 @@ def encoder_decoder(
     """Returns features at the picture's own resolution.
 
     Level l works at stride 2^l with width · 2^l channels. Down: one convolution at full
-    resolution, then residual blocks, the first of a level with stride 2. Up: 1×1 convolution, nearest-neighbour, sum with the encoder's level, one
-    block.
+    resolution, then residual blocks, the first of a level with stride 2. Up: 1×1 convolution,
+    nearest neighbour, sum with the encoder's level, one block.
 
     Args:
       image: [B, H, W, 3] float, sides a multiple of 2^(num_levels − 1).
@@ -52,8 +52,8 @@ def encoder_decoder(
 def normalization(norm: str) -> Callable[..., keras.layers.Layer]:
     """Returns the constructor of the asked normalisation layer.
 
-    "batch": moments of the batch in training. "group": eight channels a group, independent of the
-    batch. "frozen_batch": stored moments in training and testing alike, for pretrained weights.
+    "batch": moments of the batch in training. "group": eight groups of channels, independent of
+    the batch. "frozen_batch": stored moments in training and testing alike, for pretrained weights.
 
     Raises:
       ValueError: if norm is unknown.

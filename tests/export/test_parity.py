@@ -59,7 +59,7 @@ def test_difference_is_within_looks_at_every_measure():
 
 
 def test_export_answers_raises_where_the_model_does_not_run(tmp_path):
-    with pytest.raises(RuntimeError, match="does not run in a process of its own"):
+    with pytest.raises(ChildProcessError, match="does not run in a process of its own"):
         export_answers(str(tmp_path), [np.zeros([1, 8, 8, 3], np.uint8)])
 
 
@@ -70,7 +70,7 @@ def test_export_answers_raises_where_our_packages_can_be_imported(monkeypatch):
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(parity.subprocess, "run", run_and_refuse_one_less)
-    with pytest.raises(RuntimeError, match="could import our packages"):
+    with pytest.raises(ChildProcessError, match="could import our packages"):
         export_answers("any", [np.zeros([1, 8, 8, 3], np.uint8)])
 
 

@@ -28,7 +28,7 @@ def greedy_modes(points, mode_cosine):
     for i, point in enumerate(points):
         if is_free[i]:
             modes.append(point)
-            is_free = [f and p @ point < mode_cosine for f, p in zip(is_free, points)]
+            is_free = [f and p @ point < mode_cosine for f, p in zip(is_free, points, strict=True)]
     instance = [int(np.argmax([p @ m for m in modes])) for p in points]
     return np.array(modes), instance
 

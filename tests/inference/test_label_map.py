@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,12 +24,15 @@ LEANING[3, 3:6] = [0, 0.28, 0.96]
 eager = read_out
 
 
-def graph(embedding, **arguments):
-    traced = tf.function(
-        lambda x: read_out(x, **arguments),
-        input_signature=[tf.TensorSpec([None, None, embedding.shape[-1]])],
+@functools.cache
+def _traced(dim, **arguments):
+    return tf.function(
+        lambda x: read_out(x, **arguments), input_signature=[tf.TensorSpec([None, None, dim])]
     )
-    return traced(embedding)
+
+
+def graph(embedding, **arguments):
+    return _traced(embedding.shape[-1], **arguments)(embedding)
 
 
 @pytest.fixture(params=[eager, graph], ids=["eager", "graph"])
@@ -37,7 +42,8 @@ def read(request):
 
 def check(instances: Instances, group_of_id: list, areas: list, boxes: list, scores: list):
     """group_of_id: the group of GROUP that each id stands for, background first (or None)."""
-    for value, dtype in zip(instances[:4], (tf.int32, tf.int32, tf.int32, tf.float32)):
+    dtypes = (tf.int32, tf.int32, tf.int32, tf.float32)
+    for value, dtype in zip(instances[:4], dtypes, strict=True):
         assert value.dtype == dtype
     expected = np.full_like(GROUP, -1)
     for new_id, old in enumerate(group_of_id):
@@ -173,7 +179,7 @@ def test_read_out_ids_cover_the_picture_and_agree_with_areas_and_boxes():
     ids, areas = instances.instance.numpy(), instances.areas.numpy()
     assert len(areas) > 1
     assert areas.tolist() == sorted(areas, reverse=True)
-    for row, (area, box) in enumerate(zip(areas, instances.boxes.numpy())):
+    for row, (area, box) in enumerate(zip(areas, instances.boxes.numpy(), strict=True)):
         ys, xs = np.nonzero(ids == row + 1)
         assert len(ys) == area >= 3
         assert box.tolist() == [ys.min(), xs.min(), ys.max() + 1, xs.max() + 1]
@@ -181,19 +187,14 @@ def test_read_out_ids_cover_the_picture_and_agree_with_areas_and_boxes():
 
 
 def test_read_out_one_graph_serves_all_sizes():
-    traced = tf.function(
-        lambda x: read_out(x, concentration=KAPPA),
-        input_signature=[tf.TensorSpec([None, None, 3])],
-    )
     for embedding in (EMBEDDING, EMBEDDING[:, :7], EMBEDDING[:1, :1]):
-        for one, other in zip(
-            traced(embedding), read_out(embedding, concentration=KAPPA), strict=True
-        ):
+        answers = [f(embedding, concentration=KAPPA) for f in (graph, eager)]
+        for one, other in zip(*answers, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_read_out_refuses_unknown_background():
-    with pytest.raises(ValueError, match="background must be one of .* got 'sky'"):
+    with pytest.raises(ValueError, match=r"background must be one of .* got 'sky'"):
         read_out(EMBEDDING, concentration=KAPPA, background="sky")
 
 
