@@ -293,7 +293,7 @@ def _evaluate(
     is_chief: bool,
 ) -> None:
     """Scores every split; metrics.json leads with the figures of the first."""
-    task, scores = TASKS[settings["task"]], {}
+    task, scores, began = TASKS[settings["task"]], {}, time.monotonic()
     for split, paths in splits.items():
         started = time.monotonic()
         examples = input_pipeline.evaluation_dataset(paths)
@@ -303,7 +303,11 @@ def _evaluate(
     if is_chief:
         first = next(iter(scores.values()))
         path = os.path.join(_RUN_DIR.value, "metrics.json")
-        run_folder.write_json(path, {**first, "train_seconds": train_seconds, "splits": scores})
+        seconds = {
+            "train_seconds": train_seconds,
+            "total_seconds": train_seconds + time.monotonic() - began,
+        }
+        run_folder.write_json(path, {**first, **seconds, "splits": scores})
         logging.info("scores written to %s", path)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import tensorflow as tf
 
-from data_pipeline import digits, schema, shards
+from data_pipeline import digits, input_pipeline, schema, shards
 
 SPLITS = ("train", "test_mixed", "test_same")
 
@@ -76,6 +78,22 @@ def write_digit_shards(
             classes=digits.CLASS_NAMES,
         )
     return manifest
+
+
+def write_pictures(output_dir: str, split: str, num_pictures: int) -> None:
+    """Writes the first scenes of a split, in the order of evaluation, as PNG files.
+
+    Args:
+      output_dir: folder of the shards; the files go to its folder `pictures`.
+      split: name of the split.
+      num_pictures: how many, at least 0.
+    """
+    paths = shards.list_shards(os.path.join(output_dir, f"{split}-*"))
+    folder = os.path.join(output_dir, "pictures")
+    tf.io.gfile.makedirs(folder)
+    for example in input_pipeline.evaluation_dataset(paths).take(num_pictures):
+        path = os.path.join(folder, f"{example['name'][0].numpy().decode()}.png")
+        tf.io.write_file(path, tf.io.encode_png(example["image"][0]))
 
 
 def scene_examples(

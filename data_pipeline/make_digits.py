@@ -41,6 +41,9 @@ _SAME_CLASS_FRACTION = flags.DEFINE_float(
 _SEED = flags.DEFINE_integer(
     "seed", 0, "Scene k of a split depends on (seed, split, k) alone.", lower_bound=0
 )
+_NUM_PICTURES = flags.DEFINE_integer(
+    "num_pictures", 0, "Scenes of test_mixed also written as PNG files, under pictures/.", 0
+)
 _NUM_SHARDS = flags.DEFINE_integer("num_shards", 4, "Number of files a split.", lower_bound=1)
 
 
@@ -62,6 +65,7 @@ def main(argv: list[str]) -> None:
         min_digits=_MIN_DIGITS.value,
         source=_SOURCE.value,
     )
+    digit_shards.write_pictures(_OUTPUT_DIR.value, "test_mixed", _NUM_PICTURES.value)
     train = os.path.join(_OUTPUT_DIR.value, "train-*")
     test = os.path.join(_OUTPUT_DIR.value, "test_mixed-*")
     print(f"Wrote {', '.join(digit_shards.SPLITS)} to {_OUTPUT_DIR.value}. Next:")

@@ -53,7 +53,7 @@ def restore_weights(run_dir: str, model: keras.Model) -> int:
 
     Raises:
       FileNotFoundError: if the run has no checkpoint.
-      ValueError: if the checkpoint does not hold every weight of the model.
+      ValueError: if the checkpoint does not hold every weight of the model, in its shape.
     """
     path = tf.train.latest_checkpoint(_folder(run_dir))
     if path is None:
@@ -62,10 +62,11 @@ def restore_weights(run_dir: str, model: keras.Model) -> int:
             "(--save_every steps)"
         )
     step = tf.Variable(0, trainable=False, dtype=tf.int64)
-    status = tf.train.Checkpoint(model=model, step=step).restore(path)
     try:
+        status = tf.train.Checkpoint(model=model, step=step).restore(path)
         status.assert_existing_objects_matched().expect_partial()
-    except AssertionError as error:
+    # The first for a weight that is missing, the second for one of another shape.
+    except (AssertionError, ValueError) as error:
         raise ValueError(f"{path} does not fit the model of settings.json: {error}") from error
     return int(step.numpy())
 

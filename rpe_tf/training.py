@@ -48,6 +48,11 @@ def make_train_step(
     Returns:
       iterator → terms by name, means over the global batch, and `gradient_norm`.
     """
+    # Not left to the first step: variables made while a step is traced for several replicas fail.
+    # The optimizers of tensorflow-addons have no `build`, and make theirs outside of the trace.
+    if hasattr(optimizer, "build"):
+        with strategy.scope():
+            optimizer.build(variables)
 
     def replica_step(batch: dict) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:

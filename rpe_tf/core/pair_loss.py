@@ -1,9 +1,10 @@
 """The pairwise loss of Eq. 2: one instance together, two instances at least a margin apart."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from rpe_tf.core.pair_sampling import pixel_weight
-from rpe_tf.core.sphere import similarity
 
 NORMALIZERS = ("groups", "pixels")
 
@@ -37,16 +38,38 @@ def pair_loss(
       ValueError: if margin is outside [0, 1] or normalizer is unknown.
     """
     check_loss_arguments(margin, normalizer)
+    embedding, instance = tf.convert_to_tensor(embedding), tf.convert_to_tensor(instance)
     weight = pixel_weight(instance, embedding.dtype)
     same = tf.equal(instance[..., :, tf.newaxis], instance[..., tf.newaxis, :])
-    s = similarity(embedding, embedding)
-    pair = tf.where(same, positive_weight * (1.0 - s), tf.nn.relu(s - margin))
-    total = tf.einsum("...i,...ij,...j->...", weight, pair, weight)
+    columns = weight[..., tf.newaxis, :]
+    # Σ_j w_j (1 − s_ij) over i's own instance is ½ (1 − x_iᵀ mean): no pair has to be looked at.
+    mean = tf.matmul(tf.where(same, columns, tf.zeros_like(columns)), embedding)
+    positive = 0.5 * weight * (1.0 - tf.reduce_sum(embedding * mean, axis=-1))
+    push = tf.where(same, tf.zeros_like(columns), weight[..., tf.newaxis] * columns)
+    total = positive_weight * tf.reduce_sum(positive, axis=-1) + _hinge(embedding, push, margin)
     if normalizer == "groups":
         scale = tf.square(tf.reduce_sum(weight, axis=-1))
     else:
         scale = tf.reduce_sum(tf.cast(instance >= 0, embedding.dtype), axis=-1)
     return tf.math.divide_no_nan(total, scale)
+
+
+def _hinge(embedding: tf.Tensor, push: tf.Tensor, margin: float) -> tf.Tensor:
+    """Returns Σ_ij push_ij max(0, s_ij − α) for a symmetric push, [...]."""
+
+    @tf.custom_gradient
+    def hinge(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        # s − α with the ½ inside the product: one pass over N² entries less.
+        excess = tf.nn.relu(tf.matmul(0.5 * x, x, transpose_b=True) + (0.5 - margin))
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            # i and j share a pair's slope ½, and every pair stands twice: ∂/∂x_i = Σ_j push_ij x_j.
+            active = tf.where(excess > 0, push, tf.zeros_like(push))
+            return upstream[..., tf.newaxis, tf.newaxis] * tf.matmul(active, x)
+
+        return tf.reduce_sum(push * excess, axis=[-2, -1]), gradient
+
+    return hinge(embedding)
 
 
 def check_loss_arguments(margin: float, normalizer: str) -> None:

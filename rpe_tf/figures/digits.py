@@ -5,6 +5,7 @@ Example:
 """
 
 import os
+import time
 
 import matplotlib
 
@@ -23,6 +24,9 @@ from rpe_tf.tasks import TASKS
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of a trained run.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for the pictures; made if absent.")
+_STARTED = flags.DEFINE_float(
+    "started", None, "Seconds since 1970 at which the demo began; its length goes to metrics.json."
+)
 _NUM_SCENES = flags.DEFINE_integer("num_scenes", 6, "Scenes a split that are drawn.", 1)
 
 _SHOWN = ("ari_foreground", "ari_all", "recall_50", "recall_75", "average_recall", "count_error")
@@ -54,7 +58,9 @@ def table(scores: dict) -> str:
     lines = ["".join([f"{'':16}", *(f"{split:>12}" for split in splits)])]
     for name in _SHOWN:
         lines.append("".join([f"{name:16}", *(f"{s[name]:12.4f}" for s in splits.values())]))
-    lines.append(f"trained in {scores['train_seconds']:.0f} s")
+    lines.append(
+        f"trained in {scores['train_seconds']:.0f} s, {scores['total_seconds']:.0f} s in all"
+    )
     return "\n".join(lines)
 
 
@@ -79,7 +85,11 @@ def main(argv: list[str]) -> None:
                 examples.take(_NUM_SCENES.value), key=lambda x: x["instance"].numpy().max()
             )
             _draw_sphere(model, example, read_out["concentration"], paths[-1])
-    print(table(run_folder.read_scores(_RUN_DIR.value)))
+    scores = run_folder.read_scores(_RUN_DIR.value)
+    if _STARTED.value is not None:
+        scores["total_seconds"] = round(time.time() - _STARTED.value, 1)
+        run_folder.write_json(os.path.join(_RUN_DIR.value, "metrics.json"), scores)
+    print(table(scores))
     print("pictures:", *paths, sep="\n  ")
 
 

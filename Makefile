@@ -1,0 +1,51 @@
+# make demo    digits to a served model, in a virtual environment of its own
+# make test    all tests but the slow ones
+# make prove   the slow ones: training bars
+# make lint    ruff
+# On another Python or stack: make test PYTHON=python3.10 VENV=.venv-addons EXTRAS=test,addons
+
+# The newest Python that really runs: a version manager may leave names behind that do not.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+EXTRAS ?= test
+RUN ?= runs/digits
+SEED ?= 0
+
+PY = TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/python
+SHARDS = $(RUN)/shards
+STARTED := $(shell date +%s)
+
+.PHONY: demo test prove lint clean
+
+demo: $(VENV)/.ready
+	$(PY) -m data_pipeline.make_digits --output_dir=$(SHARDS) --num_train=12000 --num_pictures=8
+	$(PY) train_main.py --flagfile=rpe_tf/recipes/digits.flags --run_dir=$(RUN) --seed=$(SEED) \
+		--train_shards='$(SHARDS)/train-*' \
+		--eval_shards='$(SHARDS)/test_mixed-*,$(SHARDS)/test_same-*'
+	$(PY) -m export.export_main --run_dir=$(RUN) --export_dir=$(RUN)/export
+	$(PY) -m export.verify_main --run_dir=$(RUN) --export_dir=$(RUN)/export
+	$(PY) -m export.predict_main --model=$(RUN)/export --images=$(SHARDS)/pictures \
+		--output_dir=$(RUN)/predictions
+	$(PY) -m rpe_tf.figures.digits --run_dir=$(RUN) --output_dir=$(RUN)/pictures \
+		--started=$(STARTED)
+
+test: $(VENV)/.ready
+	$(PY) -m pytest -m "not slow"
+
+prove: $(VENV)/.ready
+	$(PY) -m pytest -m slow
+
+lint: $(VENV)/.ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+$(VENV)/.ready: setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.10 or newer found; set PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-addons runs
