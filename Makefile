@@ -27,7 +27,7 @@ demo: $(VENV)/.ready
 	$(PY) -m export.verify_main --run_dir=$(RUN) --export_dir=$(RUN)/export
 	$(PY) -m export.predict_main --model=$(RUN)/export --images=$(SHARDS)/pictures \
 		--output_dir=$(RUN)/predictions
-	$(PY) -m rpe_tf.figures.digits --run_dir=$(RUN) --output_dir=$(RUN)/pictures \
+	$(PY) -m rpe_tf.figures.digits_main --run_dir=$(RUN) --output_dir=$(RUN)/pictures \
 		--started=$(STARTED)
 
 test: $(VENV)/.ready

@@ -7,7 +7,9 @@ import numpy as np
 
 def similarity(a, b):
     """Eq. 1, entry by entry."""
-    return np.array([[0.5 * (1.0 + sum(x * y for x, y in zip(p, q))) for q in b] for p in a])
+    return np.array(
+        [[0.5 * (1.0 + sum(x * y for x, y in zip(p, q, strict=True))) for q in b] for p in a]
+    )
 
 
 def pair_loss(embedding, instance, margin, normalizer="groups", positive_weight=1.0):

@@ -2,10 +2,6 @@
 
 Both embeddings take the same loops of mean shift (Eq. 3) and the same read-out: greedy groups of
 pixels within a cosine of 0.95 of the first pixel left over; the largest group is background.
-
-Example:
-  python -m rpe_tf.figures.authors_digits --model=exports/sphere --output_dir=runs/authors \\
-    --results=../shared/data/reference/author_toy/main001_results.mat
 """
 
 import os
@@ -14,21 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import scipy.io
 import tensorflow as tf
-from absl import flags
 
-from data_pipeline import command_line
 from rpe_tf.core.mean_shift import mean_shift
 from rpe_tf.drawing import contact_sheet, embedding_to_rgb, paint_instances
 from rpe_tf.figures.sphere import draw_spheres
 from rpe_tf.metrics.instance_scores import score_image, summarize
-from rpe_tf.run_folder import write_json
-from rpe_tf.saved_model import find_version
-
-_MODEL = flags.DEFINE_string("model", None, "Folder of an export with a 3-D embedding.")
-_RESULTS = flags.DEFINE_string("results", None, "The authors' main001_results.mat.")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for pictures and authors.json.")
-_NUM_LOOPS = flags.DEFINE_integer("num_loops", 5, "Loops before the read-out; theirs: 5.", 0)
-_CONCENTRATION = flags.DEFINE_float("concentration", None, "κ > 0 of our loops; theirs: 25.", 0)
 
 _READ_OUT_COSINE = 0.95
 _DRAWN_SCENES = (2, 23, 18, 28)
@@ -73,28 +59,23 @@ def grouped(embedding: np.ndarray, concentration: float, num_loops: int) -> np.n
     return moved.numpy().reshape(embedding.shape)
 
 
-def main(argv: list[str]) -> None:
-    """Prints the table, writes authors.json, scenes.png and sphere.png."""
-    del argv
-    published = read_published(_RESULTS.value)
-    loaded = tf.saved_model.load(find_version(_MODEL.value))
-    outputs = loaded.signatures["embedding"](image=tf.constant(published.image))
-    embedding = outputs["embedding"].numpy()
-    shifted = np.stack([grouped(x, _CONCENTRATION.value, _NUM_LOOPS.value) for x in embedding])
-    scores = {}
-    for name, points in (("authors", published.embedding), ("ours", shifted)):
-        found = [greedy_instances(x) for x in points]
-        records = [score_image(*pair) for pair in zip(published.instance, found, strict=True)]
-        scores[name] = summarize(records)
-    os.makedirs(_OUTPUT_DIR.value, exist_ok=True)
-    write_json(os.path.join(_OUTPUT_DIR.value, "authors.json"), scores)
-    for key in ("ari_foreground", "recall_50", "recall_75", "precision_50", "count_error"):
-        print(f"{key:16} authors {scores['authors'][key]:.3f}  ours {scores['ours'][key]:.3f}")
-    _draw(published, embedding, shifted)
-    print(f"pictures: {_OUTPUT_DIR.value}/scenes.png, {_OUTPUT_DIR.value}/sphere.png")
+def score(instance: np.ndarray, points: np.ndarray) -> dict[str, float]:
+    """Returns the scores of grouped points [N, H, W, D] against the true maps [N, H, W]."""
+    found = [greedy_instances(x) for x in points]
+    return summarize([score_image(*pair) for pair in zip(instance, found, strict=True)])
 
 
-def _draw(published: Published, embedding: np.ndarray, shifted: np.ndarray) -> None:
+def draw(
+    published: Published, embedding: np.ndarray, shifted: np.ndarray, output_dir: str
+) -> list[str]:
+    """Returns the paths of the pictures written: scenes side by side, and one on the sphere.
+
+    Args:
+      published: the authors' file.
+      embedding: ours of its scenes, [30, 64, 64, 3].
+      shifted: the same after the loops.
+      output_dir: an existing folder.
+    """
     rows = [
         [
             published.image[k],
@@ -108,16 +89,9 @@ def _draw(published: Published, embedding: np.ndarray, shifted: np.ndarray) -> N
         for k in _DRAWN_SCENES
     ]
     titles = ["scene", "truth", "authors, 5 loops", "their instances", "ours", "ours, grouped"]
-    sheet = contact_sheet(rows, [*titles, "our instances"], 2)
-    sheet.save(os.path.join(_OUTPUT_DIR.value, "scenes.png"))
+    paths = [os.path.join(output_dir, name) for name in ("scenes.png", "sphere.png")]
+    contact_sheet(rows, [*titles, "our instances"], 2).save(paths[0])
     k = _DRAWN_SCENES[0]
-    draw_spheres(
-        {"before": embedding[k], f"after {_NUM_LOOPS.value} loops": shifted[k]},
-        published.instance[k],
-        os.path.join(_OUTPUT_DIR.value, "sphere.png"),
-    )
-
-
-if __name__ == "__main__":
-    flags.mark_flags_as_required(["model", "results", "output_dir", "concentration"])
-    command_line.run(main)
+    stages = {"ours, before grouping": embedding[k], "ours, grouped": shifted[k]}
+    draw_spheres(stages, published.instance[k], paths[1])
+    return paths

@@ -1,33 +1,20 @@
-"""Pictures of a trained run on digit scenes, and its scores as a table.
-
-Example:
-  python -m rpe_tf.figures.digits --run_dir=runs/digits --output_dir=runs/digits/pictures
-"""
+"""Pictures of a trained run on digit scenes, and its scores as a table."""
 
 import os
-import time
 
 import matplotlib
 
 matplotlib.use("Agg")  # pictures are written to files; no screen is needed
 
 import tensorflow as tf
-from absl import flags
 from matplotlib import pyplot as plt
 
-from data_pipeline import command_line, input_pipeline, shards
+from data_pipeline import input_pipeline, shards
 from rpe_tf import run_folder
 from rpe_tf.checkpoints import restore_weights
 from rpe_tf.core.tiled_mean_shift import tiled_mean_shift
 from rpe_tf.figures.sphere import draw_spheres
 from rpe_tf.tasks import TASKS
-
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of a trained run.")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for the pictures; made if absent.")
-_STARTED = flags.DEFINE_float(
-    "started", None, "Seconds since 1970 at which the demo began; its length goes to metrics.json."
-)
-_NUM_SCENES = flags.DEFINE_integer("num_scenes", 6, "Scenes a split that are drawn.", 1)
 
 _SHOWN = ("ari_foreground", "ari_all", "recall_50", "recall_75", "average_recall", "count_error")
 
@@ -64,33 +51,31 @@ def table(scores: dict) -> str:
     return "\n".join(lines)
 
 
-def main(argv: list[str]) -> None:
-    """Draws scenes, the loss, and for D = 3 the sphere; prints the table and the paths."""
-    del argv
-    settings = run_folder.read_settings(_RUN_DIR.value)
+def draw_run(run_dir: str, output_dir: str, num_scenes: int) -> list[str]:
+    """Returns the paths of the pictures written: loss, scenes of each split, spheres if D = 3.
+
+    Args:
+      run_dir: folder of a run that has a checkpoint.
+      output_dir: made if absent.
+      num_scenes: scenes of each split, the first ones.
+    """
+    settings = run_folder.read_settings(run_dir)
     task, read_out = TASKS[settings["task"]], settings["read_out"]
     model = task.build_model(**settings["model"])
-    restore_weights(_RUN_DIR.value, model)
-    os.makedirs(_OUTPUT_DIR.value, exist_ok=True)
-    paths = [os.path.join(_OUTPUT_DIR.value, "loss.png")]
-    draw_loss(run_folder.read_metrics(_RUN_DIR.value), paths[0])
+    restore_weights(run_dir, model)
+    os.makedirs(output_dir, exist_ok=True)
+    paths = [os.path.join(output_dir, "loss.png")]
+    draw_loss(run_folder.read_metrics(run_dir), paths[0])
     for pattern in settings["data"]["eval_shards"]:
-        examples = input_pipeline.evaluation_dataset(shards.list_shards(pattern))
+        examples = input_pipeline.evaluation_dataset(shards.list_shards(pattern)).take(num_scenes)
         name = shards.split_name(pattern)
-        paths.append(os.path.join(_OUTPUT_DIR.value, f"{name}.png"))
-        task.draw(model, examples.take(_NUM_SCENES.value), read_out).save(paths[-1])
+        paths.append(os.path.join(output_dir, f"{name}.png"))
+        task.draw(model, examples, read_out).save(paths[-1])
         if settings["model"]["embedding_dim"] == 3:
-            paths.append(os.path.join(_OUTPUT_DIR.value, f"{name}_sphere.png"))
-            example = max(
-                examples.take(_NUM_SCENES.value), key=lambda x: x["instance"].numpy().max()
-            )
-            _draw_sphere(model, example, read_out["concentration"], paths[-1])
-    scores = run_folder.read_scores(_RUN_DIR.value)
-    if _STARTED.value is not None:
-        scores["total_seconds"] = round(time.time() - _STARTED.value, 1)
-        run_folder.write_json(os.path.join(_RUN_DIR.value, "metrics.json"), scores)
-    print(table(scores))
-    print("pictures:", *paths, sep="\n  ")
+            paths.append(os.path.join(output_dir, f"{name}_sphere.png"))
+            fullest = max(examples, key=lambda example: example["instance"].numpy().max())
+            _draw_sphere(model, fullest, read_out["concentration"], paths[-1])
+    return paths
 
 
 def _draw_sphere(model, example: dict, concentration: float, path: str) -> None:
@@ -101,8 +86,3 @@ def _draw_sphere(model, example: dict, concentration: float, path: str) -> None:
         "after 10 loops": moved.numpy().reshape(embedding.shape),
     }
     draw_spheres(stages, example["instance"][0].numpy(), path)
-
-
-if __name__ == "__main__":
-    flags.mark_flags_as_required(["run_dir", "output_dir"])
-    command_line.run(main)
