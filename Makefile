@@ -12,7 +12,7 @@ EXTRAS ?= test
 RUN ?= runs/digits
 SEED ?= 0
 
-PY = TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/python
+PY = TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python
 SHARDS = $(RUN)/shards
 STARTED := $(shell date +%s)
 

@@ -1,9 +1,11 @@
 """Trains a model on shards, scores it, and leaves all that an export needs in the run folder."""
 
 import functools
+import itertools
 import os
 import time
 from collections.abc import Iterator
+from logging import Formatter
 
 import keras
 import numpy as np
@@ -190,10 +192,12 @@ def main(argv: list[str]) -> None:
         flags.FLAGS.append_flags_into_file(_fresh(os.path.join(_RUN_DIR.value, "flags.txt")))
     try:
         model, train_seconds = _train(strategy, settings, train_paths, splits, is_chief)
+        if splits:
+            _evaluate(model, settings, splits, train_seconds, is_chief)
     except tf.errors.DataLossError as error:
-        raise ValueError(shards.find_damage(train_paths) or error.message) from error
-    if splits:
-        _evaluate(model, settings, splits, train_seconds, is_chief)
+        # TensorFlow says how a record is damaged, but not in which file.
+        damage = shards.find_damage([*train_paths, *itertools.chain(*splits.values())])
+        raise ValueError(damage or error.message) from error
 
 
 def _train(
@@ -345,6 +349,9 @@ def _fresh(path: str) -> str:
 def run() -> None:
     """Starts the command; the console entry point."""
     logging.set_verbosity(logging.INFO)
+    # TensorFlow logs through absl too; its lines would stand between those of the progress.
+    logging.get_absl_handler().addFilter(lambda record: "tensorflow" not in record.pathname)
+    logging.get_absl_handler().setFormatter(Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     flags.mark_flags_as_required(["run_dir", "train_shards"])
     command_line.run(main)
 

@@ -69,9 +69,8 @@ def main(argv: list[str]) -> None:
     train = os.path.join(_OUTPUT_DIR.value, "train-*")
     test = os.path.join(_OUTPUT_DIR.value, "test_mixed-*")
     print(f"Wrote {', '.join(digit_shards.SPLITS)} to {_OUTPUT_DIR.value}. Next:")
-    print(
-        f"  python train_main.py --run_dir=runs/digits --train_shards='{train}' --eval_shards='{test}'"
-    )
+    shard_flags = f"--train_shards='{train}' --eval_shards='{test}'"
+    print(f"  python train_main.py --run_dir=runs/digits {shard_flags}")
 
 
 def run() -> None:

@@ -91,28 +91,30 @@ def overlay(image: np.ndarray, instance: np.ndarray, opacity: float = 0.5) -> np
 
 
 def embedding_to_rgb(embedding: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Returns an embedding as colours: directly for D = 3, through three projections for D > 3.
+    """Returns an embedding as colours: directly for D ≤ 3, through three projections for D > 3.
 
-    D = 3: each coordinate x in [-1, 1] becomes (x + 1) / 2, comparable between pictures.
+    D = 2 is drawn as D = 3 with a third coordinate of 0. D = 3: each coordinate x in [-1, 1] becomes (x + 1) / 2, comparable between pictures.
     D > 3: coordinates along three random orthonormal directions, divided by the largest magnitude
     in this picture, since coordinates shrink as D grows. Colours of two such pictures are
     comparable only if both are drawn in one call, one above the other.
 
     Args:
-      embedding: [H, W, D] float, D >= 3, unit vectors.
+      embedding: [H, W, D] float, D >= 2, unit vectors.
       seed: >= 0; the same seed and D give the same directions.
 
     Returns:
       [H, W, 3] uint8; 0 is drawn as the middle of the range.
 
     Raises:
-      ValueError: if `embedding` is not [H, W, D >= 3], not finite, or for D = 3 leaves [-1, 1].
+      ValueError: if `embedding` is not [H, W, D >= 2], not finite, or for D ≤ 3 leaves [-1, 1].
     """
     embedding = np.asarray(embedding, dtype=np.float64)
-    if embedding.ndim != 3 or embedding.shape[-1] < 3:
-        raise ValueError(f"embedding must be [H, W, D] with D >= 3, got shape {embedding.shape}.")
+    if embedding.ndim != 3 or embedding.shape[-1] < 2:
+        raise ValueError(f"embedding must be [H, W, D] with D >= 2, got shape {embedding.shape}.")
     if not np.isfinite(embedding).all():
         raise ValueError("embedding must be finite, got nan or infinity; the model has diverged.")
+    if embedding.shape[-1] == 2:
+        embedding = np.pad(embedding, [(0, 0), (0, 0), (0, 1)])
     if embedding.shape[-1] == 3:
         # float16 unit vectors may exceed 1 by their rounding, 2^-10.
         if np.abs(embedding).max(initial=0) > 1 + 2**-10:

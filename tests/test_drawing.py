@@ -139,8 +139,8 @@ def test_embedding_to_rgb_of_zeros_is_the_middle():
 @pytest.mark.parametrize(
     "embedding, message",
     [
-        (np.zeros((2, 2, 2)), "D >= 3"),
-        (np.zeros((2, 3)), "D >= 3"),
+        (np.zeros((2, 2, 1)), "D >= 2"),
+        (np.zeros((2, 3)), "D >= 2"),
         (np.full((2, 2, 4), np.nan), "finite"),
         (np.full((2, 2, 3), 1.1), "within"),
     ],
@@ -148,6 +148,13 @@ def test_embedding_to_rgb_of_zeros_is_the_middle():
 def test_embedding_to_rgb_rejects(embedding, message):
     with pytest.raises(ValueError, match=message):
         embedding_to_rgb(embedding)
+
+
+def test_embedding_to_rgb_draws_two_dimensions_as_three():
+    flat = np.array([[[1.0, 0.0], [0.0, -1.0]]])
+    np.testing.assert_array_equal(
+        embedding_to_rgb(flat), embedding_to_rgb(np.array([[[1.0, 0, 0], [0, -1.0, 0]]]))
+    )
 
 
 def test_contact_sheet_enlarges_by_nearest_neighbour():
