@@ -93,7 +93,8 @@ def overlay(image: np.ndarray, instance: np.ndarray, opacity: float = 0.5) -> np
 def embedding_to_rgb(embedding: np.ndarray, seed: int = 0) -> np.ndarray:
     """Returns an embedding as colours: directly for D ≤ 3, through three projections for D > 3.
 
-    D = 2 is drawn as D = 3 with a third coordinate of 0. D = 3: each coordinate x in [-1, 1] becomes (x + 1) / 2, comparable between pictures.
+    D = 2 is drawn as D = 3 with a third coordinate of 0. D = 3: each coordinate x in [-1, 1]
+    becomes (x + 1) / 2, comparable between pictures.
     D > 3: coordinates along three random orthonormal directions, divided by the largest magnitude
     in this picture, since coordinates shrink as D grows. Colours of two such pictures are
     comparable only if both are drawn in one call, one above the other.

@@ -46,7 +46,8 @@ def make_train_step(
       global_batch_size: images over all replicas.
 
     Returns:
-      iterator → terms by name, means over the global batch, and `gradient_norm`.
+      iterator → terms by name, means over the global batch, and `gradient_norm` (of several replicas
+      the root of their shares' summed squares).
     """
     # Not left to the first step: variables made while a step is traced for several replicas fail.
     # The optimizers of tensorflow-addons have no `build`, and make theirs outside of the trace.
@@ -54,21 +55,25 @@ def make_train_step(
         with strategy.scope():
             optimizer.build(variables)
 
-    def replica_step(batch: dict) -> dict[str, tf.Tensor]:
+    names: list[str] = []  # of the terms, known once a step has been traced
+
+    def replica_step(batch: dict) -> tf.Tensor:
         with tf.GradientTape() as tape:
             terms = losses_of(batch)
+            names[:] = terms
             means = {name: tf.reduce_sum(term) / global_batch_size for name, term in terms.items()}
             loss = tf.add_n(list(means.values()))
         gradients = tape.gradient(loss, variables)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         squared = [tf.reduce_sum(tf.square(tf.cast(g, tf.float32))) for g in gradients]
-        return {**means, "gradient_norm": tf.sqrt(tf.add_n(squared))}
+        return tf.stack([*means.values(), tf.add_n(squared)])
 
     @tf.function
     def train_step(iterator: Iterator) -> dict[str, tf.Tensor]:
-        per_replica = strategy.run(replica_step, args=(next(iterator),))
-        sum_over = tf.distribute.ReduceOp.SUM
-        return {name: strategy.reduce(sum_over, x, axis=None) for name, x in per_replica.items()}
+        shares = strategy.run(replica_step, args=(next(iterator),))
+        # One vector, and so one reduction over the workers a step.
+        *means, squared = tf.unstack(strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None))
+        return {**dict(zip(names, means, strict=True)), "gradient_norm": tf.sqrt(squared)}
 
     return train_step
 

@@ -19,7 +19,7 @@ from rpe_tf import run_folder
 _ROOT = pathlib.Path(__file__).parents[1]
 _NUM_STEPS = 24
 _FLAGS = [
-    *("--width=8", "--num_levels=3", "--embedding_dim=4", "--batch_size=4", "--num_pixels=64"),
+    *("--width=16", "--num_levels=2", "--embedding_dim=4", "--batch_size=4", "--num_pixels=64"),
     *(f"--num_steps={_NUM_STEPS}", "--report_every=1", "--save_every=5", "--max_points=64"),
     *("--embedding_only_fraction=0.5", "--learning_rate=0.01"),
 ]
@@ -58,7 +58,7 @@ def kill_after(process, run_dir, step):
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
     finally:
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
     assert finish(process)[0] == -signal.SIGKILL
 
 
@@ -104,16 +104,12 @@ def failures(tmp_path_factory, data, runs):
     shutil.copytree(data, truncated)
     shard = truncated / "train-00001-of-00002.tfrecord"
     shard.write_bytes(shard.read_bytes()[:-40])
-    lacking = folder / "lacking"
-    shutil.copytree(data, lacking)
-    os.remove(lacking / "train-00000-of-00002.tfrecord")
     starts = {
-        "another model": (runs["folder"] / "undisturbed", data, "--width=16"),
+        "another model": (runs["folder"] / "undisturbed", data, "--width=24"),
         "margin": (folder / "run", data, "--margin=1.5"),
         "flag value": (folder / "run", data, "--norm=layer"),
         "no run_dir": (None, data),
         "no shards": (folder / "run", folder / "nowhere"),
-        "shard missing": (folder / "run", lacking),
         "shard truncated": (folder / "run", truncated),
     }
     answers, names = {}, list(starts)
@@ -164,7 +160,7 @@ def test_training_lowers_the_loss(runs):
 def test_settings_and_flags_are_those_given(runs):
     run_dir = runs["folder"] / "undisturbed"
     settings = run_folder.read_settings(str(run_dir))
-    assert settings["model"]["width"] == 8
+    assert settings["model"]["width"] == 16
     assert settings["training"]["num_steps"] == _NUM_STEPS
     # Concentration of the default margin 0.5: (3 / (1 − 0.5))².
     assert settings["loss"]["concentration"] == settings["read_out"]["concentration"] == 36.0
@@ -195,7 +191,9 @@ def test_killed_run_goes_on_from_its_checkpoint_to_the_last_step(runs):
 def test_killed_run_ends_where_the_undisturbed_one_does(runs):
     weights, expected = (weights_of(runs["folder"] / x) for x in ("killed", "undisturbed"))
     assert weights.keys() == expected.keys()
-    assert sum(name.startswith("model/") for name in weights) > 20
+    # Weights of the model: stem 1 + 4, down1 3 + 8, narrow0 1, up0 2 + 8, last 2; AdamW keeps two
+    # moments of each that is trained. Each name stands once, under the shorter of its paths.
+    assert len(weights) >= 29 + 2 * 19
     for name, value in weights.items():
         np.testing.assert_allclose(value, expected[name], atol=1e-5, rtol=1e-5, err_msg=name)
     rows, expected_rows = (
@@ -212,19 +210,19 @@ def test_killed_run_ends_where_the_undisturbed_one_does(runs):
 
 def test_finished_run_started_again_trains_no_further_and_keeps_its_figures(runs, data):
     run_dir = runs["folder"] / "undisturbed"
-    files = (
-        "metrics.jsonl",
-        "metrics.json",
-        "flags.txt",
-        "settings.json",
-        "checkpoints/checkpoint",
-    )
-    before = {name: (run_dir / name).read_text() for name in files}
+    files = ("metrics.jsonl", "flags.txt", "settings.json", "checkpoints/checkpoint")
+
+    def figures():
+        scores = json.loads((run_dir / "metrics.json").read_text())
+        del scores["total_seconds"]  # this evaluation's seconds are part of it
+        return scores, {name: (run_dir / name).read_text() for name in files}
+
+    before = figures()
     code, said = finish(start(run_dir, data))
     assert code == 0, said
     assert f"going on from step {_NUM_STEPS}" in said
     assert f"step {_NUM_STEPS}/{_NUM_STEPS}" not in said
-    assert {name: (run_dir / name).read_text() for name in files} == before
+    assert figures() == before
 
 
 @pytest.mark.parametrize(
@@ -233,7 +231,6 @@ def test_finished_run_started_again_trains_no_further_and_keeps_its_figures(runs
         ("another model", "undisturbed holds a run with model "),
         ("margin", "margin must be a similarity in [0, 1], got 1.5"),
         ("no shards", "no shard matches "),
-        ("shard missing", "lacking/train-00000-of-00002.tfrecord is missing"),
         ("shard truncated", "truncated/train-00001-of-00002.tfrecord: record "),
     ],
 )
@@ -260,6 +257,6 @@ def test_wrong_flags_are_refused_before_anything_starts(failures, what, message)
 
 def test_refused_starts_leave_the_run_as_it_was(failures, runs):
     settings = run_folder.read_settings(str(runs["folder"] / "undisturbed"))
-    assert settings["model"]["width"] == 8
+    assert settings["model"]["width"] == 16
     # Only the truncated shard was found out after the run had begun.
-    assert os.listdir(failures["folder"] / "run" / "checkpoints") == []
+    assert "checkpoints" not in os.listdir(failures["folder"] / "run")

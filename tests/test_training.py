@@ -1,6 +1,8 @@
 """The training step and loop. Run as a program, it compares two replicas with one device."""
 
+import importlib.util
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -10,10 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rpe_tf.checkpoints import open_checkpoints
 from rpe_tf.optimizers import make_optimizer
 from rpe_tf.training import NonFiniteError, check_finite, make_train_step, train
 
 _ROOT = pathlib.Path(__file__).parents[1]
+_HAS_ADDONS = importlib.util.find_spec("tensorflow_addons") is not None
+_OPTIMIZERS = ["sgd", "adamw"] + ["LAMB"] * _HAS_ADDONS
 
 
 def linear_step(global_batch_size=4, num_terms=1):
@@ -174,17 +179,21 @@ def test_make_train_step_reports_a_gradient_that_is_not_finite():
 
 
 @pytest.fixture(scope="module")
-def two_replicas():
+def two_replicas(tmp_path_factory):
     """Figures of two replicas and of one device, made in a process that has two logical CPUs."""
     # They must be made before TensorFlow starts, so not in the process of the other tests.
     process = subprocess.run(
-        [sys.executable, __file__], cwd=_ROOT, env=_environment(), capture_output=True, text=True
+        [sys.executable, __file__, str(tmp_path_factory.mktemp("replicas"))],
+        cwd=_ROOT,
+        env={**os.environ, "PYTHONPATH": str(_ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
     )
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", _OPTIMIZERS)
 def test_two_replicas_equal_one_device_with_the_double_batch(two_replicas, optimizer):
     one, two = two_replicas[optimizer]["one"], two_replicas[optimizer]["two"]
     assert (one["replicas"], two["replicas"]) == (1, 2)
@@ -194,55 +203,72 @@ def test_two_replicas_equal_one_device_with_the_double_batch(two_replicas, optim
     assert np.abs(np.subtract(one["weights"][0], one["first_weights"])).max() > 0.01
 
 
-def _environment():
-    import os
+@pytest.mark.parametrize("optimizer", _OPTIMIZERS)
+@pytest.mark.parametrize("how", ["one", "two"])
+def test_restarted_training_takes_the_same_next_step(two_replicas, optimizer, how):
+    run = two_replicas[optimizer][how]
+    for a, b in zip(run["weights"], run["restarted_weights"], strict=True):
+        np.testing.assert_allclose(b, a, atol=1e-6)
 
-    return {**os.environ, "PYTHONPATH": str(_ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
-
-def _train_tiny(strategy, optimizer_name):
-    """Three steps of a two-layer net on a global batch of eight."""
+def _train_tiny(strategy, optimizer_name, run_dir):
+    """Four steps of a two-layer net on a global batch of eight, the fourth also after a restart."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=[24, 3]).astype(np.float32)
-    keras.utils.set_random_seed(0)
-    with strategy.scope():
-        inputs = keras.Input([3])
-        hidden = keras.layers.Dense(4, activation="tanh")(inputs)
-        model = keras.Model(inputs, keras.layers.Dense(1)(hidden))
-        optimizer = make_optimizer(optimizer_name, 0.1, 100, weight_decay=0.1, momentum=0.9)
-
-    def losses_of(batch):
-        error = model(batch["x"], training=True)[:, 0] - batch["y"]
-        return {"square": tf.square(error), "absolute": tf.abs(error)}
 
     def one_worker(context):
         size = context.get_per_replica_batch_size(8)
-        return tf.data.Dataset.from_tensor_slices({"x": x, "y": x[:, 0] * 3}).batch(size)
+        return tf.data.Dataset.from_tensor_slices({"x": x, "y": x[:, 0] * 3}).batch(size).repeat()
 
+    def opened(seed):
+        keras.utils.set_random_seed(seed)
+        with strategy.scope():
+            inputs = keras.Input([3])
+            hidden = keras.layers.Dense(4, activation="tanh")(inputs)
+            model = keras.Model(inputs, keras.layers.Dense(1)(hidden))
+            optimizer = make_optimizer(optimizer_name, 0.1, 100, weight_decay=0.1, momentum=0.9)
+            saved = open_checkpoints(run_dir, model, optimizer, is_writing=True)
+            saved.restore_latest()
+
+        def losses_of(batch):
+            error = model(batch["x"], training=True)[:, 0] - batch["y"]
+            return {"square": tf.square(error), "absolute": tf.abs(error)}
+
+        step = make_train_step(strategy, losses_of, model.trainable_variables, optimizer, 8)
+        return model, saved, step, iter(strategy.distribute_datasets_from_function(one_worker))
+
+    model, saved, step, batches = opened(seed=0)
     first = model.get_weights()[0].tolist()
-    step = make_train_step(strategy, losses_of, model.trainable_variables, optimizer, 8)
-    batches = iter(strategy.distribute_datasets_from_function(one_worker))
     terms = [step(batches) for _ in range(3)]
+    saved.save(3)
+    terms.append(step(batches))
+    # The data repeat after three batches: the fourth is the first of a new iterator.
+    restarted, _, step, batches = opened(seed=1)
+    step(batches)
     return {
         "replicas": strategy.num_replicas_in_sync,
         "losses": [[float(t["square"]), float(t["absolute"])] for t in terms],
-        "gradient_norms": [float(t["gradient_norm"]) for t in terms],
         "first_weights": first,
         "weights": [w.tolist() for w in model.get_weights()],
+        "restarted_weights": [w.tolist() for w in restarted.get_weights()],
     }
 
 
-def _compare_replicas():
+def _compare_replicas(folder):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    strategies = {
+        "one": tf.distribute.OneDeviceStrategy("CPU:0"),
+        "two": tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
+    }
     return {
         name: {
-            "one": _train_tiny(tf.distribute.OneDeviceStrategy("CPU:0"), name),
-            "two": _train_tiny(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), name),
+            how: _train_tiny(strategy, name, f"{folder}/{name}_{how}")
+            for how, strategy in strategies.items()
         }
-        for name in ("sgd", "adamw")
+        for name in _OPTIMIZERS
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps(_compare_replicas()))
+    print(json.dumps(_compare_replicas(sys.argv[1])))
