@@ -64,11 +64,18 @@ def test_write_json_replaces_the_file_and_leaves_nothing_beside_it(tmp_path):
     assert os.listdir(tmp_path) == ["metrics.json"]
 
 
-def test_write_json_that_fails_leaves_the_old_file(tmp_path):
+def test_write_json_cut_off_before_the_rename_leaves_the_old_file(tmp_path, monkeypatch):
     path = str(tmp_path / "metrics.json")
     run_folder.write_json(path, {"recall": 0.5})
     with pytest.raises(TypeError):
         run_folder.write_json(path, {"recall": object()})
+
+    def cut_off(*_, **__):
+        raise OSError("disk gone")
+
+    monkeypatch.setattr(tf.io.gfile, "rename", cut_off)
+    with pytest.raises(OSError, match="disk gone"):
+        run_folder.write_json(path, {"recall": 0.6})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"recall": 0.5}
 
 

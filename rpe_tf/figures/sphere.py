@@ -23,13 +23,13 @@ def draw_spheres(stages: dict[str, np.ndarray], instance: np.ndarray, path: str)
     ids = instance.ravel()
     shown = np.random.default_rng(0).permutation(len(ids))[:_MAX_POINTS]
     palette = np.concatenate([[[0.6, 0.6, 0.6]], instance_colors(max(ids.max(), 1)) / 255])
-    figure = plt.figure(figsize=(5 * len(stages), 5))
+    figure = plt.figure(figsize=(5 * len(stages), 5.4))
     for place, (title, embedding) in enumerate(stages.items(), start=1):
         axes = figure.add_subplot(1, len(stages), place, projection="3d")
         _draw_globe(axes)
         points = embedding.reshape(-1, 3)[shown]
         axes.scatter(*points.T, c=palette[ids[shown]], s=8, depthshade=False)
-        axes.set_title(title)
+        axes.set_title(title, y=1.06)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -39,5 +39,5 @@ def _draw_globe(axes: plt.Axes) -> None:
     around, down = np.meshgrid(np.linspace(0, 2 * np.pi, 25), np.linspace(0, np.pi, 13))
     globe = (np.cos(around) * np.sin(down), np.sin(around) * np.sin(down), np.cos(down))
     axes.plot_wireframe(*globe, color="0.85", linewidth=0.5)
-    axes.set_box_aspect((1, 1, 1))
+    axes.set_box_aspect((1, 1, 1), zoom=1.6)
     axes.set_axis_off()

@@ -107,6 +107,8 @@ def test_embedding_model_grows_with_its_arguments():
     assert len(kernels) == 1 + 2 * (3 * 2 + 3) + 3 + 3 + 1
     one_level = embedding_model(3, width=16, num_levels=1, num_blocks=1)
     assert one_level(pictures(1, 5, 7)).shape == (1, 5, 7, 3)
+    # Pictures are padded to the coarsest stride and no further.
+    assert [m.get_layer("scale_and_pad").multiple for m in (model, one_level)] == [8, 1]
 
 
 def test_embedding_model_weights_saved_and_loaded_give_the_same(model, tmp_path):
