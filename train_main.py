@@ -189,7 +189,8 @@ def main(argv: list[str]) -> None:
     is_chief = strategies.is_chief(strategy)
     if is_chief:
         run_folder.write_settings(_RUN_DIR.value, settings)
-        flags.FLAGS.append_flags_into_file(_fresh(os.path.join(_RUN_DIR.value, "flags.txt")))
+        path = os.path.join(_RUN_DIR.value, "flags.txt")
+        run_folder.write_text(path, flags.FLAGS.flags_into_string())
     try:
         model, train_seconds = _train(strategy, settings, train_paths, splits, is_chief)
         if splits:
@@ -317,12 +318,8 @@ def _evaluate(
 
 def _log_setting(strategy: tf.distribute.Strategy, settings: dict, train_paths: list[str]) -> None:
     """Says first of all what runs where, and whether the margin can be met at all."""
-    logging.info(
-        "TensorFlow %s, Keras %s; %s",
-        tf.__version__,
-        keras.__version__,
-        strategies.describe(strategy),
-    )
+    versions = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
+    logging.info("%s; %s", versions, strategies.describe(strategy))
     for part, arguments in settings.items():
         logging.info("%s: %s", part, arguments)
     most_instances = shards.most_instances(train_paths)
@@ -332,18 +329,10 @@ def _log_setting(strategy: tf.distribute.Strategy, settings: dict, train_paths: 
     feasible = smallest_margin(num_groups, settings["model"]["embedding_dim"])
     if settings["loss"]["margin"] < feasible:
         logging.warning(
-            "margin %g cannot be met: %d groups (background included) in %d dimensions need at "
-            "least %.4f. Raise --margin or --embedding_dim, or accept a loss above 0.",
-            *(settings["loss"]["margin"], num_groups),
-            *(settings["model"]["embedding_dim"], feasible),
+            "--margin=%g cannot be met: %d groups (background included) in --embedding_dim=%d "
+            "need at least %.4f. Raise one of the two, or accept a loss above 0.",
+            *(settings["loss"]["margin"], num_groups, settings["model"]["embedding_dim"], feasible),
         )
-
-
-def _fresh(path: str) -> str:
-    """Returns the path of a file that does not exist: absl appends to what is there."""
-    if os.path.exists(path):
-        os.remove(path)
-    return path
 
 
 def run() -> None:

@@ -57,9 +57,14 @@ def read_settings(run_dir: str) -> dict:
 
 def write_json(path: str, content: dict) -> None:
     """Writes content as JSON under a temporary name, then renames it."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes text under a temporary name, then renames it."""
     temporary = f"{path}.part"
     with tf.io.gfile.GFile(temporary, "w") as file:
-        file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        file.write(text)
     tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
@@ -104,9 +109,7 @@ def forget_metrics_after(run_dir: str, step: int) -> list[dict]:
     kept = [row for row in read_metrics(run_dir) if row["step"] <= step]
     # Also where no row is dropped: a last line cut short must not swallow the next one.
     if tf.io.gfile.exists(path):
-        with tf.io.gfile.GFile(f"{path}.part", "w") as file:
-            file.write("".join(json.dumps(row) + "\n" for row in kept))
-        tf.io.gfile.rename(f"{path}.part", path, overwrite=True)
+        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
     return kept
 
 

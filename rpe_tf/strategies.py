@@ -21,7 +21,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     """
     if name not in STRATEGIES:
         raise ValueError(f"strategy must be one of {STRATEGIES}, got {name!r}")
-    has_cluster = "cluster" in json.loads(os.environ.get("TF_CONFIG") or "{}")
+    has_cluster = "cluster" in _tf_config()
     gpus = (
         tf.config.list_logical_devices("GPU") if name != "multi_worker" and not has_cluster else []
     )
@@ -39,6 +39,16 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     if name == "mirrored":
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.OneDeviceStrategy(devices[0].name)
+
+
+def _tf_config() -> dict:
+    text = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            f"the environment variable TF_CONFIG is no JSON ({error}): {text}"
+        ) from error
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

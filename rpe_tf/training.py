@@ -46,8 +46,8 @@ def make_train_step(
       global_batch_size: images over all replicas.
 
     Returns:
-      iterator → terms by name, means over the global batch, and `gradient_norm` (of several replicas
-      the root of their shares' summed squares).
+      iterator → terms by name, means over the global batch, and `gradient_norm`. Over several
+      replicas that is the root of the summed squares of their shares, not the length of the sum.
     """
     # Not left to the first step: variables made while a step is traced for several replicas fail.
     # The optimizers of tensorflow-addons have no `build`, and make theirs outside of the trace.

@@ -91,3 +91,9 @@ def test_describe_names_strategy_and_replicas():
     line = strategies.describe(strategies.make_strategy("one_device"))
     assert line.startswith("OneDeviceStrategy, 1 replica(s), accelerators: ")
     assert "\n" not in line
+
+
+def test_make_strategy_refuses_a_tf_config_that_is_no_json(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{cluster: 1}")
+    with pytest.raises(ValueError, match="TF_CONFIG is no JSON"):
+        strategies.make_strategy("auto")

@@ -92,7 +92,9 @@ def _block(x: tf.Tensor, channels: int, norm: str, stride: int, *, name: str) ->
         # and from 8 channels its gradient crashes oneDNN (TensorFlow 2.15 and 2.21).
         shortcut = keras.layers.AveragePooling2D(stride, name=f"{name}_mean")(shortcut)
     if x.shape[-1] != channels:
-        shortcut = keras.layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_project")(shortcut)
+        shortcut = keras.layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_project")(
+            shortcut
+        )
     x = _unit(x, channels, norm, stride, name=f"{name}_1")
     x = _unit(x, channels, norm, name=f"{name}_2", relu=False)
     return keras.layers.ReLU(name=f"{name}_out")(
