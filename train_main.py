@@ -5,7 +5,6 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
-from logging import Formatter
 
 import keras
 import numpy as np
@@ -337,10 +336,6 @@ def _log_setting(strategy: tf.distribute.Strategy, settings: dict, train_paths: 
 
 def run() -> None:
     """Starts the command; the console entry point."""
-    logging.set_verbosity(logging.INFO)
-    # TensorFlow logs through absl too; its lines would stand between those of the progress.
-    logging.get_absl_handler().addFilter(lambda record: "tensorflow" not in record.pathname)
-    logging.get_absl_handler().setFormatter(Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     flags.mark_flags_as_required(["run_dir", "train_shards"])
     command_line.run(main)
 

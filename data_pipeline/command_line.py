@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Callable
+from logging import Formatter
 
 import tensorflow as tf
-from absl import app
+from absl import app, logging
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
@@ -18,4 +19,8 @@ def run(main: Callable[[list[str]], int | None]) -> None:
             print(f"error: {getattr(error, 'message', error)}", file=sys.stderr)
             return 1
 
+    logging.set_verbosity(logging.INFO)
+    # TensorFlow logs through absl too; its lines would stand between those of the progress.
+    logging.get_absl_handler().addFilter(lambda record: "tensorflow" not in record.pathname)
+    logging.get_absl_handler().setFormatter(Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     app.run(main_in_one_line)
