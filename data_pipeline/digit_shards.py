@@ -88,6 +88,8 @@ def write_pictures(output_dir: str, split: str, num_pictures: int) -> None:
       split: name of the split.
       num_pictures: how many, at least 0.
     """
+    if num_pictures == 0:
+        return
     paths = shards.list_shards(os.path.join(output_dir, f"{split}-*"))
     folder = os.path.join(output_dir, "pictures")
     tf.io.gfile.makedirs(folder)

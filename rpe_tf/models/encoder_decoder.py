@@ -5,6 +5,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+# Channels of a level, in widths, at the most: coarser levels see further, they need not hold more.
+_WIDEST = 8
+
 NORMS = ("batch", "group", "frozen_batch")
 
 
@@ -13,9 +16,9 @@ def encoder_decoder(
 ) -> tf.Tensor:
     """Returns features at the picture's own resolution.
 
-    Level l works at stride 2^l with width · 2^l channels. Down: one convolution at full
-    resolution, then residual blocks, the first of a level with stride 2. Up: 1×1 convolution,
-    nearest neighbour, sum with the encoder's level, one block.
+    Level l works at stride 2^l with width · 2^l channels, at most 8 · width. Down: one convolution
+    at full resolution, then residual blocks, the first of a level with stride 2. Up: 1×1
+    convolution, nearest neighbour, sum with the encoder's level, one block.
 
     Args:
       image: [B, H, W, 3] float, sides a multiple of 2^(num_levels − 1).
@@ -35,17 +38,18 @@ def encoder_decoder(
     # One convolution is all that full resolution gets on the way down: a block there costs as much
     # as one at any other level, and most of what it would see is seen better from further away.
     x = _unit(image, width, norm, name="stem")
+    channels = [width * min(2**level, _WIDEST) for level in range(num_levels)]
     levels = [x]
     for level in range(1, num_levels):
         for block in range(num_blocks):
             stride = 2 if block == 0 else 1
-            x = _block(x, width * 2**level, norm, stride, name=f"down{level}_{block}")
+            x = _block(x, channels[level], norm, stride, name=f"down{level}_{block}")
         levels.append(x)
     for level in reversed(range(num_levels - 1)):
-        x = keras.layers.Conv2D(width * 2**level, 1, use_bias=False, name=f"narrow{level}")(x)
+        x = keras.layers.Conv2D(channels[level], 1, use_bias=False, name=f"narrow{level}")(x)
         x = keras.layers.UpSampling2D(2, name=f"grow{level}")(x)
         x = keras.layers.Add(name=f"skip{level}")([x, levels[level]])
-        x = _block(x, width * 2**level, norm, 1, name=f"up{level}")
+        x = _block(x, channels[level], norm, 1, name=f"up{level}")
     return x
 
 

@@ -35,7 +35,7 @@ def test_make_digits_run_twice_gives_equal_bytes(tmp_path):
     results = _run_all(*([f"--output_dir={folder}", *_SMALL] for folder in folders))
     for folder, (code, out, err) in zip(folders, results, strict=True):
         assert code == 0, err
-        assert f"python train_main.py --train_shards='{folder}/train-*'" in out
+        assert f"--train_shards='{folder}/train-*'" in out
         assert "train: 6/6 scenes" in err
     names = sorted(os.listdir(folders[0]))
     assert len(names) == 3 * 2 + 1 and names == sorted(os.listdir(folders[1]))
