@@ -16,7 +16,7 @@ PY = TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python
 SHARDS = $(RUN)/shards
 STARTED := $(shell date +%s)
 
-.PHONY: demo test prove lint clean
+.PHONY: demo test prove lint
 
 demo: $(VENV)/.ready
 	$(PY) -m data_pipeline.make_digits --output_dir=$(SHARDS) --num_train=12000 --num_pictures=8
@@ -46,6 +46,3 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $@
-
-clean:
-	rm -rf $(VENV) .venv-addons runs
