@@ -71,7 +71,7 @@ _EMBEDDING_ONLY_FRACTION = flags.DEFINE_float(
 )
 _STEP_SIZE = flags.DEFINE_float("step_size", 1.0, "η in (0, 1], step of mean shift (Eq. 3).")
 _NUM_PIXELS = flags.DEFINE_integer(
-    "num_pixels", 512, "Pixels drawn a picture for the loss (§3); cost grows with its square.", 1
+    "num_pixels", 512, "Pixels drawn a picture for the loss (§3), 0: all. Cost: their square.", 0
 )
 _GROUP_ALL_PIXELS = flags.DEFINE_bool(
     "group_all_pixels", False, "Group all pixels and draw for the loss alone, afresh each loop."

@@ -1,5 +1,7 @@
 """The end-to-end loss of §4.2: the pair loss of the embedding and of the points after each loop."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from rpe_tf.core.pair_loss import pair_loss
@@ -23,9 +25,9 @@ def grouping_loss(
 ) -> tf.Tensor:
     """Returns the pair loss (Eq. 2) of X^(0) … X^(T), a column each; their sum is the loss (§4.2).
 
-    Two ways to draw. By default one draw of pixels enters grouping and loss alike, which costs
-    num_pixels² a loop. With group_all_pixels all pixels are grouped and each loop's loss draws
-    its own pixels, as the authors do; that costs N² a loop.
+    Three ways. With num_pixels = 0 all pixels enter grouping and loss, which costs N² a loop. Else
+    one draw of pixels enters grouping and loss alike, which costs num_pixels² a loop; or, with
+    group_all_pixels, all pixels are grouped and each loop's loss draws its own, as the authors do.
 
     Args:
       embedding: X^(0), [B, N, D] float, unit rows.
@@ -34,20 +36,22 @@ def grouping_loss(
       margin: α in [0, 1].
       num_loops: T ≥ 0.
       concentration: κ > 0.
-      num_pixels: pixels drawn per image.
+      num_pixels: pixels drawn per image; 0 for all.
       step_size: η in (0, 1].
       normalizer: "groups" or "pixels", see `pair_loss`.
       positive_weight: factor on the pairs of one instance.
-      group_all_pixels: whether all pixels are grouped.
+      group_all_pixels: whether all pixels are grouped though the losses draw theirs.
 
     Returns:
-      [B, T + 1] of embedding's dtype, at least float32. Memory num_pixels².
+      [B, T + 1] of embedding's dtype, at least float32. Memory linear in the pixels grouped.
 
     Raises:
       ValueError: as `pair_loss`, `draw_pixels` and `tiled_mean_shift`.
     """
 
-    def drawn(draw: int, *tensors: tf.Tensor) -> list[tf.Tensor]:
+    def drawn(draw: int, *tensors: tf.Tensor) -> Sequence[tf.Tensor]:
+        if num_pixels == 0:
+            return tensors
         positions = draw_pixels(instance, num_pixels, seed + [[0, draw]])
         return [tf.gather(x, positions, batch_dims=1) for x in tensors]
 

@@ -15,6 +15,8 @@ def mean_shift(
 ) -> tf.Tensor:
     """Returns the points after num_loops loops of mean shift (Eq. 3).
 
+    A zero vector has no direction: it pulls nobody and stays. NaN spreads to all points.
+
     Args:
       embedding: X, [N, D] or [B, N, D] float, unit rows.
       concentration: κ = δ² > 0 of the von Mises-Fisher kernel; 36 at margin 0.5.
@@ -29,13 +31,16 @@ def mean_shift(
     """
     check_grouping_arguments(concentration, num_loops, step_size)
     points = tf.convert_to_tensor(embedding)
+    has_direction = tf.reduce_any(points != 0, axis=-1, keepdims=True)
+    weight = tf.cast(has_direction, points.dtype)
     for _ in range(num_loops):
         cosine = tf.matmul(points, points, transpose_b=True)  # S
         # exp of at most 0: never overflows, whatever the concentration.
         kernel = tf.exp(concentration * (cosine - 1.0))
-        degree = tf.reduce_sum(kernel, axis=-1, keepdims=True)  # d
+        degree = tf.matmul(kernel, weight)  # d
         kernel_mean = tf.math.divide_no_nan(tf.matmul(kernel, points), degree)
-        points = normalize((1.0 - step_size) * points + step_size * kernel_mean)
+        moved = normalize((1.0 - step_size) * points + step_size * kernel_mean)
+        points = tf.where(has_direction, moved, points)
     return points
 
 

@@ -6,20 +6,53 @@ Every function takes one image [N] or a batch [B, N]; void pixels carry the id �
 import tensorflow as tf
 
 
+def instance_rank(instance: tf.Tensor) -> tf.Tensor:
+    """Returns which of its image's ids, counted upwards from 0, each pixel has; void counts too.
+
+    Ranks are dense, so sums over instances need no more room than pixels, whatever the ids.
+
+    Args:
+      instance: [B, N] int.
+
+    Returns:
+      [B, N] int32 in [0, N).
+    """
+    order = tf.argsort(instance, axis=-1, stable=True)
+    rising = tf.gather(instance, order, batch_dims=1)
+    is_next = tf.cast(rising[:, 1:] != rising[:, :-1], tf.int32)
+    rank = tf.cumsum(tf.pad(is_next, [[0, 0], [1, 0]])[:, : tf.shape(instance)[1]], axis=-1)
+    return tf.gather(rank, tf.argsort(order, axis=-1), batch_dims=1)
+
+
+def instance_sum(values: tf.Tensor, rank: tf.Tensor) -> tf.Tensor:
+    """Returns the sums of values [B, N, C] over the pixels of each rank [B, N]: [B, N, C].
+
+    Row r is the sum over rank r; rows beyond the last rank are 0.
+    """
+    batch, count = tf.shape(rank)[0], tf.shape(rank)[1]
+    segment = rank + (tf.range(batch) * count)[:, tf.newaxis]
+    return tf.reshape(
+        tf.math.unsorted_segment_sum(values, segment, batch * count), tf.shape(values)
+    )
+
+
 def pixel_weight(instance: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     """Returns w_i = 1 / |I_{y_i}|, one over the size of the pixel's instance; 0 for void.
 
     Every instance, the background among them, so counts the same whatever its size.
 
     Args:
-      instance: [..., N] int, ids ≥ 0, void < 0.
+      instance: [N] or [B, N] int, ids ≥ 0, void < 0.
       dtype: float type of the result.
 
     Returns:
-      [..., N] in [0, 1]; the weights of one instance sum to 1. Memory N².
+      Same shape, in [0, 1]; the weights of one instance sum to 1.
     """
-    same = tf.equal(instance[..., :, tf.newaxis], instance[..., tf.newaxis, :])
-    size = tf.reduce_sum(tf.cast(same, dtype), axis=-1)
+    if instance.shape.rank == 1:
+        return pixel_weight(instance[tf.newaxis], dtype)[0]
+    rank = instance_rank(instance)
+    sizes = instance_sum(tf.ones_like(instance, dtype)[..., tf.newaxis], rank)
+    size = tf.gather(sizes[..., 0], rank, batch_dims=1)
     return tf.where(instance >= 0, 1.0 / size, tf.zeros_like(size))
 
 

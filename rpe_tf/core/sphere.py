@@ -28,7 +28,7 @@ def normalize(x: tf.Tensor) -> tf.Tensor:
     """Returns x scaled to unit length along the last axis; a zero vector stays zero.
 
     The gradient of |x| at 0 is not defined, and a plain x / |x| would send NaN to the whole net
-    from one dead pixel. Here vectors shorter than 1e-12 become 0 and pass no gradient.
+    from one dead pixel. Here vectors shorter than 1e-12 become 0 and pass no gradient. NaN stays.
 
     Args:
       x: [..., D] float.
@@ -37,7 +37,8 @@ def normalize(x: tf.Tensor) -> tf.Tensor:
       [..., D], same dtype; each row has length 1 or 0.
     """
     squared_length = tf.reduce_sum(tf.square(x), axis=-1, keepdims=True)
-    has_direction = squared_length > _MIN_SQUARED_LENGTH
+    # Not `>`: NaN must come out as NaN, not as a vector without a direction.
+    has_direction = ~(squared_length <= _MIN_SQUARED_LENGTH)
     # The inner `where` keeps the unused branch finite, or its NaN would leak into the gradient.
     safe = tf.where(has_direction, squared_length, tf.ones_like(squared_length))
     return tf.where(has_direction, x * tf.math.rsqrt(safe), tf.zeros_like(x))

@@ -17,13 +17,13 @@ def _embedding():
     return np.stack([random_points(9, 3, k) for k in range(2)])
 
 
+@pytest.mark.parametrize("num_pixels", [0, 9])
 @pytest.mark.parametrize("group_all_pixels", [False, True])
-def test_grouping_loss_of_all_pixels_equals_the_oracle(group_all_pixels):
+def test_grouping_loss_of_all_pixels_equals_the_oracle(group_all_pixels, num_pixels):
     # Every pixel is drawn, so the draw plays no part; void neither pulls nor scores.
     x = _embedding()
-    found = grouping_loss(
-        tf.constant(x), _INSTANCE, _SEED, **_ARGUMENTS, group_all_pixels=group_all_pixels
-    )
+    arguments = {**_ARGUMENTS, "num_pixels": num_pixels, "group_all_pixels": group_all_pixels}
+    found = grouping_loss(tf.constant(x), _INSTANCE, _SEED, **arguments)
     assert found.shape == (2, 3)
     for k in range(2):
         for loop in range(3):
@@ -85,7 +85,7 @@ def test_grouping_loss_of_half_precision_is_float32():
 
 
 @pytest.mark.parametrize(
-    "name, value", [("margin", 1.2), ("num_pixels", 0), ("concentration", -1.0)]
+    "name, value", [("margin", 1.2), ("num_pixels", -1), ("concentration", -1.0)]
 )
 def test_grouping_loss_refuses(name, value):
     with pytest.raises(ValueError, match=name):

@@ -8,17 +8,18 @@ import pytest
 import tensorflow as tf
 from points import gradient_error, on_circle, random_points, random_rotation
 
-from rpe_tf.core import tiled_mean_shift as tiled
+from rpe_tf.core import tiles
 from rpe_tf.core.mean_shift import mean_shift
+from rpe_tf.core.tiled_mean_shift import tiled_mean_shift
 
-FORMS = pytest.mark.parametrize("form", [mean_shift, tiled.tiled_mean_shift])
+FORMS = pytest.mark.parametrize("form", [mean_shift, tiled_mean_shift])
 
 
-@pytest.fixture(params=[None, 3])
-def tile(request, monkeypatch):
-    """The tile that is chosen, and one of three rows, which cuts N = 13 into 4 and a rest."""
+@pytest.fixture(params=[None, (1, 4), (5, 1), (3, 3)])
+def cut(request, monkeypatch):
+    """The blocks and chunks that are chosen, and as many as asked: 13 points leave a rest."""
     if request.param:
-        monkeypatch.setattr(tiled, "_tile_size", lambda batch, count: request.param)
+        monkeypatch.setattr(tiles, "_cut", lambda batch, count: request.param)
 
 
 @FORMS
@@ -41,7 +42,7 @@ def test_mean_shift_step_size_preset(form):
 
 @FORMS
 @pytest.mark.parametrize("num_loops, step_size", [(1, 1.0), (3, 1.0), (2, 0.4)])
-def test_mean_shift_equals_the_oracle(form, num_loops, step_size, tile):
+def test_mean_shift_equals_the_oracle(form, num_loops, step_size, cut):
     x = random_points(13, 4)
     found = form(tf.constant(x), 7.0, num_loops, step_size)
     expected = oracles.mean_shift(x, 7.0, num_loops, step_size)
@@ -49,7 +50,7 @@ def test_mean_shift_equals_the_oracle(form, num_loops, step_size, tile):
 
 
 @FORMS
-def test_mean_shift_jacobian_random(form, tile):
+def test_mean_shift_jacobian_random(form, cut):
     pull = tf.constant(np.random.default_rng(1).normal(size=(13, 4)))
 
     def loss(x):
@@ -58,22 +59,22 @@ def test_mean_shift_jacobian_random(form, tile):
     assert gradient_error(loss, random_points(13, 4)) < 1e-6
 
 
-def test_tiled_mean_shift_learns_concentration_and_step_size(tile):
+def test_tiled_mean_shift_learns_concentration_and_step_size(cut):
     pull = tf.constant(np.random.default_rng(1).normal(size=(13, 4)))
 
     def loss(x, concentration, step_size):
-        return tf.reduce_sum(pull * tiled.tiled_mean_shift(x, concentration, 2, step_size))
+        return tf.reduce_sum(pull * tiled_mean_shift(x, concentration, 2, step_size))
 
     assert gradient_error(loss, random_points(13, 4), 7.0, 0.6) < 1e-6
 
 
-def test_tiled_mean_shift_jacobian_with_mask_and_weights(tile):
+def test_tiled_mean_shift_jacobian_with_mask_and_weights(cut):
     weight = np.random.default_rng(2).uniform(0.5, 3, 13)
     mask = np.arange(13) % 4 > 0
     pull = tf.constant(np.random.default_rng(1).normal(size=(13, 4)))
 
     def loss(x):
-        moved = tiled.tiled_mean_shift(x, 7.0, 2, mask=mask, point_weight=weight)
+        moved = tiled_mean_shift(x, 7.0, 2, mask=mask, point_weight=weight)
         return tf.reduce_sum(pull * moved)
 
     assert gradient_error(loss, random_points(13, 4)) < 1e-6
@@ -96,6 +97,42 @@ def test_mean_shift_corners_are_finite(form, x):
 def test_mean_shift_leaves_equal_and_single_points(form):
     for x in (on_circle(30, 30, 30), on_circle(30)):
         np.testing.assert_allclose(form(tf.constant(x), 36.0, 5), x, atol=1e-14)
+
+
+@FORMS
+@pytest.mark.parametrize("step_size", [1.0, 0.5])
+def test_mean_shift_zero_vector_stays_and_pulls_nobody(form, step_size):
+    x = random_points(6, 3)
+    moved = form(tf.constant(np.insert(x, 2, 0.0, axis=0)), 7.0, 2, step_size).numpy()
+    assert not moved[2].any()
+    others = form(tf.constant(x), 7.0, 2, step_size)
+    np.testing.assert_allclose(np.delete(moved, 2, axis=0), others, atol=1e-14)
+
+
+@FORMS
+def test_mean_shift_nan_spreads_and_does_not_hide(form):
+    x = random_points(6, 3)
+    x[2, 1] = np.nan
+    assert np.isnan(form(tf.constant(x), 7.0, 1)).all()
+
+
+def test_tiled_mean_shift_nan_stays_in_its_picture():
+    x = np.stack([random_points(6, 3), random_points(6, 3, 1)])
+    x[0, 2, 1] = np.nan
+    moved = tiled_mean_shift(tf.constant(x), 7.0, 2).numpy()
+    assert np.isnan(moved[0]).all()
+    np.testing.assert_allclose(moved[1], tiled_mean_shift(x[1], 7.0, 2), atol=1e-14)
+
+
+def test_tiled_mean_shift_weightless_point_moves_however_far():
+    # 180° from all others at κ = 36: its kernels are about e^(−72), whose square float32 lacks.
+    x = tf.constant(on_circle(0, 5, 180), tf.float32)
+    moved = tiled_mean_shift(x, 36.0, 1, point_weight=[1.0, 1.0, 0.0]).numpy()
+    np.testing.assert_allclose(np.linalg.norm(moved, axis=-1), 1.0, atol=1e-6)
+    assert moved[2, 0] > 0.99
+    # At κ = 900 nobody reaches it at all.
+    moved = tiled_mean_shift(x, 900.0, 1, point_weight=[1.0, 1.0, 0.0]).numpy()
+    np.testing.assert_array_equal(moved[2], x[2])
 
 
 @FORMS
@@ -137,40 +174,40 @@ def test_mean_shift_converges_cubically_for_a_compact_cluster():
     assert spread[0] < first and spread[1] < spread[0] * (spread[0] / first) ** 2
 
 
-def test_tiled_mean_shift_batch_is_singles(tile):
+def test_tiled_mean_shift_batch_is_singles(cut):
     x = np.stack([random_points(13, 4, k) for k in range(3)])
-    batch = tiled.tiled_mean_shift(tf.constant(x), 20.0, 2)
+    batch = tiled_mean_shift(tf.constant(x), 20.0, 2)
     for k in range(3):
-        single = tiled.tiled_mean_shift(tf.constant(x[k]), 20.0, 2)
+        single = tiled_mean_shift(tf.constant(x[k]), 20.0, 2)
         np.testing.assert_allclose(batch[k], single, atol=1e-14)
 
 
-def test_tiled_mean_shift_masked_is_sliced_and_stays(tile):
+def test_tiled_mean_shift_masked_is_sliced_and_stays(cut):
     x, mask = random_points(13, 4), np.arange(13) % 3 > 0
-    moved = tiled.tiled_mean_shift(tf.constant(x), 20.0, 3, mask=mask).numpy()
-    sliced = tiled.tiled_mean_shift(tf.constant(x[mask]), 20.0, 3)
+    moved = tiled_mean_shift(tf.constant(x), 20.0, 3, mask=mask).numpy()
+    sliced = tiled_mean_shift(tf.constant(x[mask]), 20.0, 3)
     np.testing.assert_allclose(moved[mask], sliced, atol=1e-14)
     np.testing.assert_array_equal(moved[~mask], x[~mask])
 
 
 def test_tiled_mean_shift_all_masked_stays():
     x = random_points(5, 3)
-    moved = tiled.tiled_mean_shift(tf.constant(x), 36.0, 2, mask=np.zeros(5, bool))
+    moved = tiled_mean_shift(tf.constant(x), 36.0, 2, mask=np.zeros(5, bool))
     np.testing.assert_array_equal(moved, x)
 
 
-def test_tiled_mean_shift_weight_stands_for_copies(tile):
+def test_tiled_mean_shift_weight_stands_for_copies(cut):
     x, copies = random_points(6, 3), np.array([1, 3, 2, 1, 4, 2])
-    weighted = tiled.tiled_mean_shift(tf.constant(x), 12.0, 3, point_weight=copies)
-    repeated = tiled.tiled_mean_shift(tf.constant(np.repeat(x, copies, axis=0)), 12.0, 3)
+    weighted = tiled_mean_shift(tf.constant(x), 12.0, 3, point_weight=copies)
+    repeated = tiled_mean_shift(tf.constant(np.repeat(x, copies, axis=0)), 12.0, 3)
     np.testing.assert_allclose(np.repeat(weighted, copies, axis=0), repeated, atol=1e-13)
 
 
 def test_tiled_mean_shift_without_a_static_size():
     x = random_points(13, 4).astype(np.float32)
     spec = [tf.TensorSpec([None, None, 4])]
-    shift = tf.function(lambda x: tiled.tiled_mean_shift(x, 20.0, 2), input_signature=spec)
-    expected = tiled.tiled_mean_shift(x, 20.0, 2)
+    shift = tf.function(lambda x: tiled_mean_shift(x, 20.0, 2), input_signature=spec)
+    expected = tiled_mean_shift(x, 20.0, 2)
     np.testing.assert_allclose(shift(x[np.newaxis])[0], expected, atol=1e-6)
 
 
@@ -180,7 +217,7 @@ def test_tiled_mean_shift_compiles_with_xla():
     def loss_and_gradient(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            loss = tf.reduce_sum(tiled.tiled_mean_shift(x, 20.0, 2) ** 3)
+            loss = tf.reduce_sum(tiled_mean_shift(x, 20.0, 2) ** 3)
         return loss, tape.gradient(loss, x)
 
     plain = loss_and_gradient(x)
@@ -192,18 +229,10 @@ def test_tiled_mean_shift_compiles_with_xla():
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
 def test_tiled_mean_shift_groups_half_precision_in_float32(dtype):
     x = tf.cast(random_points(40, 4), dtype)
-    moved = tiled.tiled_mean_shift(x, 36.0, 3)
+    moved = tiled_mean_shift(x, 36.0, 3)
     assert moved.dtype == dtype
-    exact = tf.cast(tiled.tiled_mean_shift(tf.cast(x, tf.float32), 36.0, 3), dtype)
+    exact = tf.cast(tiled_mean_shift(tf.cast(x, tf.float32), 36.0, 3), dtype)
     np.testing.assert_array_equal(tf.cast(moved, tf.float32), tf.cast(exact, tf.float32))
-
-
-@pytest.mark.parametrize("batch, count", [(1, 1), (1, 63), (4, 800), (1, 4096), (1, 10**6)])
-def test_tile_size_stays_within_memory_and_count(batch, count):
-    size = tiled._tile_size(batch, count)
-    assert 1 <= size <= count
-    assert size * batch * count <= max(tiled._TILE_ENTRIES, 64 * batch * count)
-    assert int(tiled._tile_size(tf.constant(batch), tf.constant(count))) == size
 
 
 @FORMS

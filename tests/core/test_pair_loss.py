@@ -6,7 +6,15 @@ import pytest
 import tensorflow as tf
 from points import gradient_error, on_circle, random_points, random_rotation
 
+from rpe_tf.core import tiles
 from rpe_tf.core.pair_loss import pair_loss
+
+
+@pytest.fixture(params=[None, (1, 4), (5, 1), (3, 2)])
+def cut(request, monkeypatch):
+    """The blocks and chunks that are chosen, and as many as asked, which leave a rest."""
+    if request.param:
+        monkeypatch.setattr(tiles, "_cut", lambda batch, count: request.param)
 
 
 def test_pair_loss_preset():
@@ -25,7 +33,7 @@ def test_pair_loss_preset():
 
 @pytest.mark.parametrize("normalizer", ["groups", "pixels"])
 @pytest.mark.parametrize("margin", [0.0, 0.5, 0.9, 1.0])
-def test_pair_loss_equals_the_oracle(normalizer, margin):
+def test_pair_loss_equals_the_oracle(normalizer, margin, cut):
     x = random_points(17, 5)
     instance = np.random.default_rng(3).integers(-1, 4, 17)
     found = pair_loss(tf.constant(x), tf.constant(instance), margin, normalizer, 2.0)
@@ -33,7 +41,7 @@ def test_pair_loss_equals_the_oracle(normalizer, margin):
     assert float(found) == pytest.approx(expected, abs=1e-14)
 
 
-def test_pair_loss_jacobian_random():
+def test_pair_loss_jacobian_random(cut):
     instance = tf.constant([0, 0, 1, 1, 1, 2, -1, 2])
     x = random_points(8, 3)
     # No pair may sit on the hinge, where the slope is not defined.
@@ -86,7 +94,7 @@ def test_pair_loss_masked_is_sliced():
         assert float(masked) == pytest.approx(float(sliced))
 
 
-def test_pair_loss_batch_is_singles():
+def test_pair_loss_batch_is_singles(cut):
     x = np.stack([random_points(9, 3, k) for k in range(3)])
     instance = np.random.default_rng(0).integers(-1, 3, (3, 9))
     batch = pair_loss(tf.constant(x), tf.constant(instance), 0.6)
@@ -111,6 +119,42 @@ def test_pair_loss_edges():
         tape.watch(x)
         loss = pair_loss(x, tf.constant([-1, -1]), 0.5)
     assert not tape.gradient(loss, x).numpy().any()
+
+
+def test_pair_loss_nan_does_not_hide():
+    x = random_points(6, 3)
+    x[4, 0] = np.nan
+    for instance in ([0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 0, 0]):
+        assert np.isnan(float(pair_loss(x, np.array(instance), 0.5)))
+
+
+def test_pair_loss_takes_half_precision_to_float32():
+    x, instance = tf.cast(random_points(40, 4), tf.bfloat16), tf.range(40) % 3
+    found = pair_loss(x, instance, 0.5)
+    assert found.dtype == tf.float32
+    assert float(found) == float(pair_loss(tf.cast(x, tf.float32), instance, 0.5))
+
+
+def test_pair_loss_compiles_with_xla():
+    x, instance = tf.constant(random_points(700, 4)), tf.range(700) % 5 - 1
+
+    def loss_and_gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = pair_loss(x, instance, 0.5)
+        return loss, tape.gradient(loss, x)
+
+    compiled = tf.function(loss_and_gradient, jit_compile=True)(x)
+    for a, b in zip(loss_and_gradient(x), compiled, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-14)
+
+
+def test_pair_loss_without_a_static_size():
+    spec = [tf.TensorSpec([None, None, 3]), tf.TensorSpec([None, None], tf.int32)]
+    loss = tf.function(lambda x, y: pair_loss(x, y, 0.5), input_signature=spec)
+    x, instance = random_points(17, 3).astype(np.float32), np.arange(17, dtype=np.int32) % 4
+    expected = float(pair_loss(x, instance, 0.5))
+    assert float(loss(x[np.newaxis], instance[np.newaxis])[0]) == pytest.approx(expected, 1e-5)
 
 
 def test_pair_loss_lies_in_0_1():

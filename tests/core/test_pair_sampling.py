@@ -9,6 +9,19 @@ from rpe_tf.core import pair_sampling
 _SEED = tf.constant([[1, 2]])
 
 
+def test_instance_rank_counts_the_ids_upwards():
+    # Void first, then 2, 7 and an id past 16 bits.
+    found = pair_sampling.instance_rank(tf.constant([[7, -1, 70000, 7, 2], [5, 5, 5, 5, 5]]))
+    np.testing.assert_array_equal(found, [[2, 0, 3, 2, 1], [0, 0, 0, 0, 0]])
+
+
+def test_instance_sum_preset():
+    values = tf.constant([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [[1.0, 1.0]] * 3])
+    found = pair_sampling.instance_sum(values, tf.constant([[1, 0, 1], [0, 0, 0]]))
+    expected = [[[3, 4], [6, 8], [0, 0]], [[3, 3], [0, 0], [0, 0]]]
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_pixel_weight_preset():
     # Sizes: id 0 three pixels, id 7 one, id 300 two; void weighs nothing.
     found = pair_sampling.pixel_weight(tf.constant([0, 7, 0, -1, 300, 0, 300]))
