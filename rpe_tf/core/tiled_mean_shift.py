@@ -111,7 +111,7 @@ def _one_loop(
         length = largest * tf.norm(scaled, axis=-1, keepdims=True)
 
         def gradient(upstream: tf.Tensor) -> tuple:
-            # Without this order a graph would prepare all its loops' gradients ahead, and hold them.
+            # Without this a graph prepares the gradients of all its loops ahead, and holds them.
             with tf.control_dependencies([upstream]):
                 x_again = tf.identity(x)
             # Jacobian of the normalisation, then App. B.1. Nothing N×N has been kept.
