@@ -88,9 +88,6 @@ _MODE_COSINE = flags.DEFINE_float(
     "mode_cosine", 0.95, "Cosine in [−1, 1] within which grouped points are one mode.", -1, 1
 )
 _MAX_LOOPS = flags.DEFINE_integer("max_loops", 50, "Loops of grouping at the most.", lower_bound=0)
-_MAX_POINTS = flags.DEFINE_integer(
-    "max_points", 1024, "Pixels that are grouped to find the modes, on a grid.", lower_bound=1
-)
 _MIN_AREA = flags.DEFINE_integer("min_area", 10, "Pixels an instance must have.", lower_bound=1)
 _BACKGROUND = flags.DEFINE_enum(
     "background", "border", BACKGROUNDS, "Which group is background: largest at the border, …"
@@ -155,7 +152,6 @@ def settings_from_flags() -> dict:
             "concentration": concentration,
             "mode_cosine": _MODE_COSINE.value,
             "max_loops": _MAX_LOOPS.value,
-            "max_points": _MAX_POINTS.value,
             "min_area": _MIN_AREA.value,
             "background": _BACKGROUND.value,
         },

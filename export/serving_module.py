@@ -10,11 +10,11 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from rpe_tf.inference.grouping import MAX_REPRESENTATIVES
 from rpe_tf.inference.label_map import read_out
 
-# Rows that the tables of one picture are padded to before they are stacked: the most modes that
-# `rpe_tf.inference.grouping.group` returns, a mode an instance.
-MAX_INSTANCES = 256
+# Rows that the tables of one picture are padded to before they are stacked: a mode an instance.
+MAX_INSTANCES = MAX_REPRESENTATIVES
 
 # A 1×1 PNG, decoded in place of an empty batch: `tf.map_fn` cannot stack zero rows of unknown size.
 _BLANK_PNG = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8)).numpy()

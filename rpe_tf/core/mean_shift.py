@@ -11,7 +11,11 @@ from rpe_tf.core.sphere import normalize
 
 
 def mean_shift(
-    embedding: tf.Tensor, concentration: float, num_loops: int, step_size: float = 1.0
+    embedding: tf.Tensor,
+    concentration: float,
+    num_loops: int,
+    step_size: float = 1.0,
+    point_weight: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Returns the points after num_loops loops of mean shift (Eq. 3).
 
@@ -22,6 +26,7 @@ def mean_shift(
       concentration: κ = δ² > 0 of the von Mises-Fisher kernel; 36 at margin 0.5.
       num_loops: T ≥ 0; 0 returns the input.
       step_size: η in (0, 1]; 1 is full blurring mean shift.
+      point_weight: c, [N] or [B, N] float ≥ 0, how many points each point stands for; default 1.
 
     Returns:
       Same shape and dtype, unit rows. Memory N² a loop.
@@ -33,12 +38,14 @@ def mean_shift(
     points = tf.convert_to_tensor(embedding)
     has_direction = tf.reduce_any(points != 0, axis=-1, keepdims=True)
     weight = tf.cast(has_direction, points.dtype)
+    if point_weight is not None:
+        weight *= tf.cast(point_weight, points.dtype)[..., tf.newaxis]
     for _ in range(num_loops):
         cosine = tf.matmul(points, points, transpose_b=True)  # S
         # exp of at most 0: never overflows, whatever the concentration.
         kernel = tf.exp(concentration * (cosine - 1.0))
         degree = tf.matmul(kernel, weight)  # d
-        kernel_mean = tf.math.divide_no_nan(tf.matmul(kernel, points), degree)
+        kernel_mean = tf.math.divide_no_nan(tf.matmul(kernel, weight * points), degree)
         moved = normalize((1.0 - step_size) * points + step_size * kernel_mean)
         points = tf.where(has_direction, moved, points)
     return points

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from rpe_tf.inference.grouping import MODE_COSINE, group, nearest_mode
+from rpe_tf.inference.grouping import MODE_COSINE, group, unit_or_zero
+from rpe_tf.inference.merging import nearest
 
 BACKGROUNDS = ("border", "largest", "none")
 
@@ -26,29 +27,26 @@ def read_out(
     concentration: float,
     mode_cosine: float = MODE_COSINE,
     max_loops: int = 50,
-    max_points: int = 1024,
     min_area: int = 1,
     background: str = "border",
 ) -> Instances:
     """Returns the instances of a picture: converged grouping, every pixel to its nearest mode.
 
-    Grouping runs on a regular grid of at most about max_points pixels; then all pixels, each with
-    its own embedding, go to the nearest of the modes found. Modes that gather fewer than min_area
-    pixels are dropped and their pixels go to the nearest mode that stays.
+    All pixels are grouped; then each, with its own embedding, goes to the nearest of the modes
+    found. Modes that gather fewer than min_area pixels are dropped and their pixels go to the
+    nearest mode that stays. Pixels without a direction (zero, NaN) become background.
 
     Args:
       embedding: [H, W, D] float32, unit vectors.
       concentration: κ > 0.
       mode_cosine: cosine within which converged points are one mode.
       max_loops: loops at the most.
-      max_points: points that are grouped, at the most about this many; an object smaller than
-        the grid's cell may be missed.
       min_area: pixels an instance must have.
       background: which group is background, id 0. "border": the largest that touches the border;
         "largest"; "none": no group is.
 
     Returns:
-      Instances. Memory linear in H·W·(D + number of modes).
+      Instances. Memory linear in H·W·D, and as `group`.
 
     Raises:
       ValueError: if background is unknown, or as `group`.
@@ -56,17 +54,13 @@ def read_out(
     if background not in BACKGROUNDS:
         raise ValueError(f"background must be one of {BACKGROUNDS}, got {background!r}")
     height, width = tf.shape(embedding)[0], tf.shape(embedding)[1]
-    pixels = tf.reshape(embedding, [-1, embedding.shape[-1]])
-    groups = group(
-        _grid(embedding, max_points),
-        concentration,
-        max_loops=max_loops,
-        mode_cosine=mode_cosine,
-    )
-    modes = _keep_large(pixels, groups.modes, min_area)
-    mode = nearest_mode(pixels, modes)
+    pixels = unit_or_zero(tf.reshape(embedding, [-1, embedding.shape[-1]]))
+    groups = group(pixels, concentration, max_loops=max_loops, mode_cosine=mode_cosine)
+    has_direction = groups.instance >= 0
+    mode, _ = _nearest_mode(pixels, groups.modes, has_direction)
+    modes = _keep_large(mode, groups.modes, min_area)
+    mode, cosine = _nearest_mode(pixels, modes, has_direction)
     ranked, areas = _rank(tf.reshape(mode, [height, width]), tf.shape(modes)[0], background)
-    cosine = tf.reduce_sum(pixels * tf.gather(modes, mode), axis=-1)
     return Instances(
         ranked,
         boxes=_boxes(ranked, tf.shape(areas)[0]),
@@ -77,30 +71,25 @@ def read_out(
     )
 
 
-def _grid(embedding: tf.Tensor, max_points: int) -> tf.Tensor:
-    """Returns every s-th pixel of every s-th row as points, s the smallest that fits."""
-    height, width = tf.shape(embedding)[0], tf.shape(embedding)[1]
-    pixels = tf.cast(height * width, tf.float32)
-    step = tf.cast(tf.math.ceil(tf.sqrt(pixels / max_points)), tf.int32)
-    # A step can be larger than the short side; the grid still has a row and a column.
-    rows, columns = (
-        tf.range(tf.minimum(step // 2, (side - 1) // 2), side, step) for side in (height, width)
-    )
-    grid = tf.gather(tf.gather(embedding, rows, axis=0), columns, axis=1)
-    return tf.reshape(grid, [-1, embedding.shape[-1]])
+def _nearest_mode(
+    pixels: tf.Tensor, modes: tf.Tensor, has_direction: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns each pixel's nearest mode [N], M where it has no direction, and its cosine."""
+    mode, cosine = nearest(pixels, modes)
+    return tf.where(has_direction, mode, tf.shape(modes)[0]), cosine
 
 
-def _keep_large(pixels: tf.Tensor, modes: tf.Tensor, min_area: int) -> tf.Tensor:
-    """Returns the modes that are nearest to min_area pixels or more; the largest in any case."""
-    count = tf.shape(modes)[0]
-    areas = tf.math.unsorted_segment_sum(
-        tf.ones_like(pixels[:, 0], tf.int32), nearest_mode(pixels, modes), count
-    )
+def _keep_large(mode: tf.Tensor, modes: tf.Tensor, min_area: int) -> tf.Tensor:
+    """Returns the modes that min_area pixels or more belong to; the largest in any case."""
+    areas = _count(mode, tf.shape(modes)[0])
     return tf.boolean_mask(modes, areas >= tf.minimum(min_area, tf.reduce_max(areas)))
 
 
 def _rank(mode: tf.Tensor, num_modes: tf.Tensor, background: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the map with ids by falling area (0 the background), and the areas of ids 1..K."""
+    """Returns the map with ids by falling area (0 the background), and the areas of ids 1..K.
+
+    The mode num_modes is that of pixels without a direction: background too.
+    """
     areas = _count(mode, num_modes)
     order_key = areas
     if background != "none":
@@ -113,13 +102,15 @@ def _rank(mode: tf.Tensor, num_modes: tf.Tensor, background: str) -> tuple[tf.Te
     order = tf.argsort(order_key, direction="DESCENDING", stable=True)
     first_id = 1 if background == "none" else 0
     new_id = tf.scatter_nd(order[:, tf.newaxis], tf.range(num_modes) + first_id, [num_modes])
-    sorted_areas = tf.gather(areas, order)
-    return tf.gather(new_id, mode), sorted_areas[1 - first_id :]
+    num_empty = tf.math.count_nonzero(areas == 0, dtype=tf.int32)
+    sorted_areas = tf.gather(areas, order)[: num_modes - num_empty]
+    return tf.gather(tf.concat([new_id, [0]], axis=0), mode), sorted_areas[1 - first_id :]
 
 
 def _count(ids: tf.Tensor, num: tf.Tensor) -> tf.Tensor:
+    """Returns how many ids are 0..num − 1; num itself is left out."""
     ids = tf.reshape(ids, [-1])
-    return tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, num)
+    return tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, num + 1)[:-1]
 
 
 def _boxes(instance: tf.Tensor, num_instances: tf.Tensor) -> tf.Tensor:

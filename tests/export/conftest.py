@@ -19,7 +19,6 @@ READ_OUT = {
     "concentration": 60.0,
     "mode_cosine": 0.9,
     "max_loops": 30,
-    "max_points": 256,
     "min_area": 20,
     "background": "border",
 }

@@ -33,16 +33,20 @@ def test_verify_main_passes_its_own_export_and_fails_another(exported, new_run, 
     assert "Traceback" not in bad_err
 
 
-def test_compare_measures_differences_between_weights(
+def test_compare_measures_differences_of_weights_and_of_read_out(
     exported, new_run, pictures, tmp_path, monkeypatch
 ):
-    other = restore_run(new_run(tmp_path / "other", seed=6))
+    other_weights = restore_run(new_run(tmp_path / "other", seed=6))
+    settings = exported.run.settings
+    coarse = {**settings, "read_out": {**settings["read_out"], "min_area": 500}}
+    runs = (exported.run, other_weights, exported.run._replace(settings=coarse))
     monkeypatch.setattr(parity, "export_answers", _answers_of_this_process)
-    altered = [compare(run, f"{exported.export_dir}/1", {"a": np.stack(pictures[:2])})[0]
-               for run in (exported.run, other)]  # fmt: skip
-    assert altered[0].is_within(1e-4, 1e-3) and altered[0].shape == (2, 45, 70, 3)
-    assert altered[1].embedding > 0.01 and altered[1].pixels > 0.01
-    assert not altered[1].is_within(1e-4, 1e-3)
+    batches, version = {"a": np.stack(pictures[:2])}, f"{exported.export_dir}/1"
+    same, weights, read_out = (compare(run, version, batches)[0] for run in runs)
+    assert same.is_within(1e-4, 1e-3) and same.shape == (2, 45, 70, 3)
+    assert weights.embedding > 0.01 and not weights.is_within(1e-4, 1e-3)
+    assert read_out.embedding < 1e-4 and read_out.pixels > 0.01 < read_out.pixels_of_bytes
+    assert not read_out.is_within(1e-4, 1e-3)
 
 
 def _answers_of_this_process(folder, batches):

@@ -3,7 +3,10 @@ import oracles
 import pytest
 import tensorflow as tf
 
-from rpe_tf.inference.grouping import group, nearest_mode
+from rpe_tf.core.tiled_mean_shift import tiled_mean_shift
+from rpe_tf.inference import grouping
+from rpe_tf.inference.grouping import group
+from rpe_tf.metrics.clustering import adjusted_rand_index
 
 KAPPA = 36.0
 
@@ -52,7 +55,9 @@ def test_group_splits_antipodal_points():
 
 
 @pytest.mark.parametrize("spread, max_loops", [(0.05, 50), (0.3, 50), (0.3, 2), (0.3, 0)])
-def test_group_equals_oracle_loops_and_greedy_read_out(spread, max_loops):
+def test_group_equals_oracle_loops_and_greedy_read_out(spread, max_loops, monkeypatch):
+    # Points within 0.0014 merge all the same, beyond which rounding decides.
+    monkeypatch.setattr(grouping, "_MERGE_RADIUS", 1e-6)
     points, _ = clusters(3, spread=spread, seed=4)
     groups = group(points, KAPPA, max_loops=max_loops)
     num_loops = int(groups.num_loops)
@@ -60,7 +65,7 @@ def test_group_equals_oracle_loops_and_greedy_read_out(spread, max_loops):
         oracles.mean_shift(points, KAPPA, max(loops, 0)) for loops in (num_loops - 1, num_loops)
     )
     modes, instance = greedy_modes(after, 0.95)
-    np.testing.assert_allclose(groups.modes, modes, atol=1e-5)
+    np.testing.assert_allclose(groups.modes, modes, atol=1e-3)
     assert groups.instance.numpy().tolist() == instance
     movement = np.linalg.norm(after - before, axis=1).max()
     assert bool(groups.converged) == (num_loops > 0 and movement <= 1e-3)
@@ -157,19 +162,33 @@ def test_group_max_modes_sends_the_rest_to_the_nearest():
 
 
 @pytest.mark.parametrize("max_loops", [0, 50])
-def test_group_zero_vectors_terminate(max_loops):
-    # A zero vector has cosine 0 with itself, so it is not "near" its own mode.
-    groups = group(np.zeros([3, 2], np.float32), KAPPA, max_loops=max_loops)
-    np.testing.assert_array_equal(groups.modes, np.zeros([3, 2]))
-    assert groups.instance.numpy().tolist() == [0, 0, 0]
-    mixed = group(np.float32([[0, 0], [1, 0], [1, 0]]), KAPPA, max_loops=0)
-    np.testing.assert_array_equal(mixed.modes, [[0, 0], [1, 0]])
-    assert mixed.instance.numpy()[1:].tolist() == [1, 1]
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_group_points_without_a_direction_belong_to_no_group(max_loops, value):
+    groups = group(np.full([3, 2], value, np.float32), KAPPA, max_loops=max_loops)
+    np.testing.assert_array_equal(groups.modes, np.zeros([1, 2]))
+    assert groups.instance.numpy().tolist() == [-1, -1, -1]
+    mixed = np.float32([[value, 0], [1, 0], [1, 0], [0, value], [0, 1]])
+    groups = group(mixed, KAPPA, max_loops=max_loops)
+    np.testing.assert_allclose(groups.modes, [[1, 0], [0, 1]], atol=1e-6)
+    assert groups.instance.numpy().tolist() == [-1, 0, 0, -1, 1]
 
 
-def test_group_nan_terminates_unconverged():
-    groups = group(np.full([4, 2], np.nan, np.float32), KAPPA)
-    assert not bool(groups.converged)
+def test_group_many_points_equal_the_plain_loops():
+    # Six thousand points of nine overlapping clusters: they merge to a few hundred.
+    points, _ = clusters(9, per_cluster=700, dim=9, spread=0.09, seed=2)
+    groups = group(points, KAPPA)
+    moved = tiled_mean_shift(points, KAPPA, 25).numpy()
+    modes, _ = greedy_modes(moved[:: len(moved) // 200], 0.95)
+    plain = np.argmax(moved @ modes.T, axis=1)
+    assert len(groups.modes) == len(modes) == 9
+    assert adjusted_rand_index(plain, groups.instance.numpy()) > 0.999
+
+
+def test_group_more_places_than_representatives_still_ends(monkeypatch):
+    monkeypatch.setattr(grouping, "MAX_REPRESENTATIVES", 20)
+    points, axis = clusters(4, per_cluster=50, spread=0.15, seed=3)
+    groups = group(points, KAPPA)
+    assert canonical(groups.instance.numpy()) == canonical(axis)
 
 
 def test_group_in_a_graph_of_unknown_size_equals_eager():
@@ -187,16 +206,8 @@ def test_group_in_a_graph_of_unknown_size_equals_eager():
 
 def test_group_refuses_arguments_outside_their_range():
     points, _ = clusters(2)
-    with pytest.raises(ValueError, match="loops must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match="max_loops must be 0 or more, got -1"):
         group(points, KAPPA, max_loops=-1)
     for concentration in (0, -1.0):
         with pytest.raises(ValueError, match="concentration must be above 0"):
             group(points, concentration)
-
-
-def test_nearest_mode_takes_the_largest_cosine_and_the_first_of_equals():
-    modes = np.float32([[1, 0], [0, 1], [0, 1], [-1, 0]])
-    points = np.float32([[0.8, 0.6], [0.6, 0.8], [-1, 0], [0, 1], [0, 0]])
-    nearest = nearest_mode(points, modes)
-    assert nearest.dtype == tf.int32
-    assert nearest.numpy().tolist() == [0, 1, 3, 1, 0]

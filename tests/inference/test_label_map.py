@@ -120,32 +120,41 @@ def test_read_out_min_area_above_all_keeps_the_largest(read):
     np.testing.assert_array_equal(instances.instance, np.ones([8, 10]))
 
 
-def test_read_out_max_points_groups_a_grid_and_labels_every_pixel(read):
-    big = np.repeat(np.repeat(EMBEDDING, 3, axis=0), 5, axis=1)  # 24×50 pixels
-    # 1200 pixels, at most 120 points: every 4th pixel of every 4th row, from (2, 2) on.
-    instances = read(big, concentration=KAPPA, max_points=120)
-    assert instances.areas.numpy().tolist() == [MIDDLE * 15, PATCH * 15]
-    assert instances.boxes.numpy().tolist() == [[3, 5, 21, 45], [6, 15, 12, 30]]
+def test_read_out_finds_an_object_of_one_pixel_in_a_large_picture(read):
+    embedding = np.zeros([130, 140, 3], np.float32) + np.float32([1, 0, 0])
+    embedding[57, 31] = [0, 1, 0]
+    instances = read(embedding, concentration=KAPPA)
+    assert instances.areas.numpy().tolist() == [1]
+    assert instances.boxes.numpy().tolist() == [[57, 31, 58, 32]]
 
 
-def test_read_out_objects_between_the_grid_points_are_missed(read):
-    ring = np.zeros([12, 12, 3], np.float32) + np.float32([1, 0, 0])
-    # 144 pixels, at most 16 points: every 3rd pixel of every 3rd row, from (1, 1) on.
-    for position, num_found in (((4, 4), 1), ((3, 4), 0)):
-        embedding = ring.copy()
-        embedding[position] = [0, 1, 0]
-        found = read(embedding, concentration=KAPPA, max_points=16).areas
-        assert found.numpy().tolist() == [1] * num_found
+@pytest.mark.parametrize("background", ["border", "largest", "none"])
+def test_read_out_pixels_without_a_direction_are_background(read, background):
+    embedding = LEANING.copy()
+    embedding[0, 0], embedding[4, 4] = 0, np.nan
+    instances = read(embedding, concentration=KAPPA, background=background)
+    assert instances.instance.numpy()[[0, 4], [0, 4]].tolist() == [0, 0]
+    expected = [MIDDLE - 1, PATCH] if background != "none" else [MIDDLE - 1, RING - 1, PATCH]
+    if background == "largest":
+        expected = [RING - 1, PATCH]
+    assert instances.areas.numpy().tolist() == expected
+    assert np.isfinite(instances.scores).all()
+
+
+@pytest.mark.parametrize("background", ["border", "largest", "none"])
+def test_read_out_without_any_direction_has_no_instances(read, background):
+    instances = read(np.zeros([3, 4, 2], np.float32), concentration=KAPPA, background=background)
+    np.testing.assert_array_equal(instances.instance, np.zeros([3, 4]))
+    assert instances.areas.shape == (0,) and instances.boxes.shape == (0, 4)
 
 
 @pytest.mark.parametrize("shape", [(1, 40), (40, 1), (2, 60)])
-def test_read_out_thin_pictures_keep_grid_points(read, shape):
+def test_read_out_thin_pictures(read, shape):
     embedding = np.zeros([*shape, 2], np.float32)
     pixels = embedding.reshape(-1, 2)
     quarter = len(pixels) // 4
     pixels[:quarter, 0], pixels[quarter:, 1] = 1, 1
-    # So few points that the step is larger than the short side.
-    instances = read(embedding, concentration=KAPPA, max_points=4, background="largest")
+    instances = read(embedding, concentration=KAPPA, background="largest")
     assert instances.areas.numpy().tolist() == [quarter]
     assert instances.instance.numpy().ravel().tolist() == [1] * quarter + [0] * 3 * quarter
 
@@ -201,5 +210,5 @@ def test_read_out_refuses_unknown_background():
 def test_read_out_refuses_what_group_refuses():
     with pytest.raises(ValueError, match="concentration must be above 0"):
         read_out(EMBEDDING, concentration=0.0)
-    with pytest.raises(ValueError, match="must be 0 or more"):
+    with pytest.raises(ValueError, match="max_loops must be 0 or more"):
         read_out(EMBEDDING, concentration=KAPPA, max_loops=-1)

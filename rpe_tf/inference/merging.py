@@ -1,0 +1,111 @@
+"""Points that nearly coincide become one weighted point: what keeps grouping cheap.
+
+The points that stay, representatives, cover all others: each point is within a cosine of one. They
+are a maximal independent set of the graph of near points, found in rounds of matrix products.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from rpe_tf.core.sphere import normalize
+
+# Points among which a round looks for new representatives, at the most.
+_PICKS = 1024
+# Beyond this cosine rounding decides, even of a point with itself.
+_LARGEST_COSINE = 1.0 - 1e-6
+# Rows of a matrix of cosines that are held at a time, at the most.
+_TILE_ROWS = 8192
+
+
+class Merged(NamedTuple):
+    """What `merge` returns."""
+
+    points: tf.Tensor  # [M, D] unit vectors, the normalised mean of their members
+    weight: tf.Tensor  # [M], the sum over their members
+    member: tf.Tensor  # [N] int32, the row of points that each point has become part of
+
+
+def merge(points: tf.Tensor, weight: tf.Tensor, cosine: tf.Tensor, max_points: int) -> Merged:
+    """Returns fewer points that stand for the given ones.
+
+    Args:
+      points: [N, D] float32 unit vectors.
+      weight: [N] float32, > 0.
+      cosine: scalar in [−1, 1]; points merge with a representative at least this near.
+      max_points: representatives at the most; points that none covers then join their nearest.
+
+    Returns:
+      Merged. Memory linear in N·D and in M², M the representatives.
+    """
+    chosen = tf.gather(points, representatives(points, cosine, max_points))
+    member, _ = nearest(points, chosen)
+    num = tf.shape(chosen)[0]
+    sums = tf.math.unsorted_segment_sum(weight[:, tf.newaxis] * points, member, num)
+    return Merged(normalize(sums), tf.math.unsorted_segment_sum(weight, member, num), member)
+
+
+def representatives(points: tf.Tensor, cosine: tf.Tensor, max_points: int) -> tf.Tensor:
+    """Returns the rows [M] int32 of points such that each point is within cosine of one of them.
+
+    No two of them are within cosine of each other. With up to _PICKS points they are the ones that
+    a walk over the points in their order would take: each that is near none taken before.
+
+    Args:
+      points: [N, D] float32 unit vectors.
+      cosine: scalar in [−1, 1].
+      max_points: M at the most; further points stay uncovered.
+    """
+    cosine = tf.minimum(tf.cast(cosine, points.dtype), _LARGEST_COSINE)
+
+    def one_round(free: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # Not -(-n // m): converters round quotients of negative numbers the other way.
+        stride = (tf.shape(free)[0] + _PICKS - 1) // _PICKS
+        position = tf.range(0, tf.shape(free)[0], stride)
+        candidates = tf.gather(points, tf.gather(free, position))
+        near = tf.matmul(candidates, candidates, transpose_b=True) >= cosine
+        is_earlier = position[tf.newaxis, :] < position[:, tf.newaxis]
+        # Near an earlier one: covered by it, or a case for the next round. The first always stays.
+        stays = ~tf.reduce_any(near & is_earlier, axis=1)
+        taken = tf.boolean_mask(position, stays)
+        _, best = nearest(tf.gather(points, free), tf.boolean_mask(candidates, stays))
+        # A zero vector is not near itself; taken it is all the same.
+        best = tf.tensor_scatter_nd_update(
+            best, taken[:, tf.newaxis], tf.ones_like(taken, points.dtype)
+        )
+        return (
+            tf.boolean_mask(free, best < cosine),
+            tf.concat([chosen, tf.gather(free, taken)], axis=0),
+        )
+
+    _, chosen = tf.while_loop(
+        lambda free, chosen: (tf.shape(free)[0] > 0) & (tf.shape(chosen)[0] < max_points),
+        one_round,
+        (tf.range(tf.shape(points)[0]), tf.zeros([0], tf.int32)),
+        shape_invariants=(tf.TensorShape([None]), tf.TensorShape([None])),
+    )
+    return tf.sort(chosen[:max_points])
+
+
+def nearest(points: tf.Tensor, others: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns for each of points [N, D] the nearest row of others [M, D] and its cosine.
+
+    Returns:
+      [N] int32, the first of equals; [N]. Memory _TILE_ROWS·M.
+    """
+
+    def one_tile(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        cosine = tf.matmul(rows, others, transpose_b=True)
+        return tf.argmax(cosine, axis=-1, output_type=tf.int32), tf.reduce_max(cosine, axis=-1)
+
+    count = tf.shape(points)[0]
+    num_tiles = tf.maximum((count + _TILE_ROWS - 1) // _TILE_ROWS, 1)
+    side = (count + num_tiles - 1) // num_tiles
+    padded = tf.pad(points, [[0, num_tiles * side - count], [0, 0]])
+    indices, cosines = tf.map_fn(
+        one_tile,
+        tf.reshape(padded, [num_tiles, side, points.shape[-1]]),
+        fn_output_signature=(tf.int32, points.dtype),
+        parallel_iterations=1,
+    )
+    return tf.reshape(indices, [-1])[:count], tf.reshape(cosines, [-1])[:count]

@@ -1,0 +1,96 @@
+"""What the benchmark reads off its own process: seconds, memory, rate of matrix products."""
+
+import ctypes
+import gc
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+PRODUCT_SIDE = 2048
+
+_SAMPLE_EVERY_S = 0.005
+_MOST_REPEATS = 5
+_REPEATS_BUDGET_S = 20.0
+# From here on the first call is the figure: what it does once is small beside this.
+_SLOW_CALL_S = 60.0
+
+
+class Timing(NamedTuple):
+    """What `time_calls` returns."""
+
+    seconds: float  # median
+    repeats: int  # calls it is the median of
+    result: Any  # of the last call
+
+
+class PeakMemory:
+    """Samples the resident memory of this process until it is stopped."""
+
+    def __init__(self) -> None:
+        """Starts the samples."""
+        self._peak = resident_bytes()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread.start()
+
+    def _sample(self) -> None:
+        while not self._stop.wait(_SAMPLE_EVERY_S):
+            self._peak = max(self._peak, resident_bytes())
+
+    def stop(self) -> int:
+        """Returns the largest resident memory seen, in bytes."""
+        self._stop.set()
+        self._thread.join()
+        return max(self._peak, resident_bytes())
+
+
+def resident_bytes() -> int:
+    """Returns the memory this process has resident."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def time_calls(call: Callable[[], Any]) -> Timing:
+    """Returns the median time of some calls after a first one, which traces and compiles.
+
+    At most 5 calls, none begun once 20 s are spent. A first call of more than 60 s stands alone.
+    """
+    start = time.perf_counter()
+    result = call()
+    first = time.perf_counter() - start
+    if first > _SLOW_CALL_S:
+        return Timing(first, 1, result)
+    times = []
+    while len(times) < _MOST_REPEATS and sum(times) < _REPEATS_BUDGET_S:
+        # Else the last result would count as memory of the next call.
+        del result
+        start = time.perf_counter()
+        result = call()
+        times.append(time.perf_counter() - start)
+    return Timing(statistics.median(times), len(times), result)
+
+
+def product_gflops(square_product: Callable[[], Any]) -> float:
+    """Returns the best rate of 10 products of two square matrices, in GFLOP/s.
+
+    Args:
+      square_product: computes one product of side PRODUCT_SIDE.
+    """
+    square_product()
+    times = []
+    for _ in range(10):
+        start = time.perf_counter()
+        square_product()
+        times.append(time.perf_counter() - start)
+    return 2 * PRODUCT_SIDE**3 / min(times) / 1e9
+
+
+def release_memory() -> None:
+    """Gives freed memory back to the system, so that what comes next cannot use it unseen."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C library alone
+    if trim is not None:
+        trim(0)
