@@ -17,6 +17,7 @@ from tests.benchmarks.grouping_scenes import load_points
 from tests.benchmarks.measurement import (
     PeakMemory,
     product_gflops,
+    product_seconds,
     release_memory,
     resident_bytes,
     time_calls,
@@ -41,7 +42,9 @@ def measure(run: Run, scene_dir: str | None, concentration: float) -> dict:
     # Only what the form needs is imported: other libraries would be resident beside it.
     forms = importlib.import_module(f"tests.benchmarks.{run.form.library}_forms")
     resident_after_imports = resident_bytes()
-    rate = product_gflops(forms.square_product())
+    # Before the case and after it, since the machine's pace changes; medians, as the case's own.
+    product = forms.square_product()
+    products = product_seconds(product)
     release_memory()
     # What the product leaves resident (code, threads) is not the case's: of TensorFlow 80 MB, where
     # a small case without it stays within 32 MB of the imports.
@@ -52,6 +55,7 @@ def measure(run: Run, scene_dir: str | None, concentration: float) -> dict:
     memory = PeakMemory()
     timing = time_calls(call)
     peak = memory.stop()
+    rate = product_gflops(products + product_seconds(product))
     row = {
         "seconds": timing.seconds,
         "repeats": timing.repeats,
