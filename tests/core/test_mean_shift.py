@@ -196,10 +196,11 @@ def test_tiled_mean_shift_all_masked_stays():
     np.testing.assert_array_equal(moved, x)
 
 
-def test_tiled_mean_shift_weight_stands_for_copies(cut):
+@FORMS
+def test_mean_shift_weight_stands_for_copies(form, cut):
     x, copies = random_points(6, 3), np.array([1, 3, 2, 1, 4, 2])
-    weighted = tiled_mean_shift(tf.constant(x), 12.0, 3, point_weight=copies)
-    repeated = tiled_mean_shift(tf.constant(np.repeat(x, copies, axis=0)), 12.0, 3)
+    weighted = form(tf.constant(x), 12.0, 3, point_weight=copies)
+    repeated = form(tf.constant(np.repeat(x, copies, axis=0)), 12.0, 3)
     np.testing.assert_allclose(np.repeat(weighted, copies, axis=0), repeated, atol=1e-13)
 
 
