@@ -28,7 +28,7 @@ def prepare(run: Run, embedding: np.ndarray, concentration: float) -> tuple[Call
     """
     if run.form.name == "sklearn_mean_shift":
         # κ (cos − 1) = −|x − z|² κ / 2: at this distance our kernel has fallen to 1/e.
-        method = MeanShift(bandwidth=math.sqrt(2 / concentration), bin_seeding=True)
+        method = MeanShift(bandwidth=math.sqrt(2 / concentration), bin_seeding=False)
     else:
         # To take a copy is to become the default; asked for, so that no version warns.
         method = HDBSCAN(min_cluster_size=_MIN_CLUSTER_SIZE, copy=True)
