@@ -42,7 +42,7 @@ def pair_loss(
 
     Returns:
       Scalar, or [B], of embedding's dtype, at least float32; ≥ 0; 0 when all pairs agree and when
-      every pixel is void. NaN in a pixel that takes part gives NaN. Memory linear in N (`tiles`).
+      every pixel is void. NaN in a pixel, void or not, gives NaN. Memory linear in N (`tiles`).
 
     Raises:
       ValueError: if margin is outside [0, 1] or normalizer is unknown.

@@ -49,7 +49,9 @@ def sum_over_pairs(
         clear_after_read=False,
     )
 
-    def add_tiles(rows: tf.Tensor, columns: tf.Tensor, turn: tf.Tensor, sums: tf.TensorArray):
+    def add_tiles(
+        rows: tf.Tensor, columns: tf.Tensor, turn: tf.Tensor, sums: tf.TensorArray
+    ) -> tf.TensorArray:
         """Adds the tiles of two chunks, the blocks of the second turned by some places."""
         turned = [tf.roll(x[columns], -turn, axis=0) for x in chunks]
         to_rows, to_columns = tile([x[rows] for x in chunks], turned)

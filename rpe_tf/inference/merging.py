@@ -36,7 +36,7 @@ def merge(points: tf.Tensor, weight: tf.Tensor, cosine: tf.Tensor, max_points: i
       max_points: representatives at the most; points that none covers then join their nearest.
 
     Returns:
-      Merged. Memory linear in N·D and in M², M the representatives.
+      Merged. Memory linear in N·D, and a few times _PICKS² and _TILE_ROWS·M, M their number.
     """
     chosen = tf.gather(points, representatives(points, cosine, max_points))
     member, _ = nearest(points, chosen)

@@ -19,13 +19,7 @@ def square_product() -> Callable[[], object]:
 
 
 def prepare(run: Run, embedding: np.ndarray, concentration: float) -> tuple[Callable, Callable]:
-    """Returns the call to time, and what takes its result to facts for the table.
-
-    Args:
-      run: what to compute.
-      embedding: [N, D] float32, unit rows.
-      concentration: κ > 0.
-    """
+    """Returns what `tensorflow_forms.prepare` returns, for the forms of this library."""
     if run.form.name == "sklearn_mean_shift":
         # κ (cos − 1) = −|x − z|² κ / 2: at this distance our kernel has fallen to 1/e.
         method = MeanShift(bandwidth=math.sqrt(2 / concentration), bin_seeding=False)

@@ -18,13 +18,7 @@ def square_product() -> Callable[[], object]:
 
 
 def prepare(run: Run, embedding: np.ndarray, concentration: float) -> tuple[Callable, Callable]:
-    """Returns the call to time, and what takes its result to facts for the table.
-
-    Args:
-      run: what to compute.
-      embedding: [N, D] float32, unit rows.
-      concentration: κ > 0.
-    """
+    """Returns what `tensorflow_forms.prepare` returns, for the forms of this library."""
     points = torch.from_numpy(embedding)
 
     def forward() -> torch.Tensor:
