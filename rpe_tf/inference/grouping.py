@@ -3,8 +3,8 @@
 Points that nearly coincide merge before the first loop and after each one (`merging`), at a quarter
 of the kernel's width: closer than that the kernel cannot tell them apart. An embedding that was
 trained has a few hundred such places, however many pixels it has, so only the merging looks at all
-of them, in time linear in their number. On digit scenes of 4,096 and 16,384 pixels the adjusted Rand
-index between its partition and that of the plain loops was 0.9997 or more; with half the width
+of them, in time linear in their number. On digit scenes of 4,096 and 16,384 pixels the adjusted
+Rand index between its partition and that of the plain loops was 0.9997 or more; with half the width
 0.9996, with the whole width 0.9992.
 """
 
