@@ -4,14 +4,13 @@ import functools
 import itertools
 import os
 import time
-from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
-from data_pipeline import command_line, input_pipeline, shards
+from data_pipeline import command_line, input_pipeline, shards, training_input
 from rpe_tf import checkpoints, run_folder, strategies, training
 from rpe_tf.core.mean_shift import check_grouping_arguments
 from rpe_tf.core.pair_loss import NORMALIZERS, check_loss_arguments
@@ -22,6 +21,9 @@ from rpe_tf.optimizers import make_optimizer
 from rpe_tf.reporter import Reporter
 from rpe_tf.tasks import TASKS
 
+# Data: the flags of training_input, shown by --help as if they stood here.
+flags.adopt_module_key_flags(training_input)
+
 # Run
 _RUN_DIR = flags.DEFINE_string(
     "run_dir", None, "Folder of the run; a run that is there already goes on from its checkpoint."
@@ -31,15 +33,6 @@ _STRATEGY = flags.DEFINE_enum(
     "strategy", "auto", strategies.STRATEGIES, "Devices: auto takes TF_CONFIG's hosts or all GPUs."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of weights, data order and drawn pixels.", lower_bound=0)
-
-# Data
-_TRAIN_SHARDS = flags.DEFINE_string("train_shards", None, "Glob(s) of TFRecord shards to train on.")
-_EVAL_SHARDS = flags.DEFINE_list(
-    "eval_shards", [], "Globs of shards to score, one a split; the first split's scores lead."
-)
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 16, "Pictures a step, over all replicas.", lower_bound=1
-)
 
 # Model
 _EMBEDDING_DIM = flags.DEFINE_integer(
@@ -94,6 +87,9 @@ _BACKGROUND = flags.DEFINE_enum(
 )
 
 # Optimisation
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 16, "Pictures a step, over all replicas.", lower_bound=1
+)
 _NUM_STEPS = flags.DEFINE_integer("num_steps", 1500, "Steps, at the end of all resumes.", 1)
 _OPTIMIZER = flags.DEFINE_string(
     "optimizer", "adamw", "sgd, adam, adamw, or a class of tensorflow-addons such as LAMB."
@@ -166,7 +162,7 @@ def settings_from_flags() -> dict:
             "strategy": _STRATEGY.value,
             "seed": _SEED.value,
         },
-        "data": {"train_shards": _TRAIN_SHARDS.value, "eval_shards": _EVAL_SHARDS.value},
+        "data": training_input.settings_from_flags(),
     }
 
 
@@ -176,9 +172,10 @@ def main(argv: list[str]) -> None:
         raise ValueError(f"unknown argument(s) {argv[1:]}; flags start with --")
     strategy = strategies.make_strategy(_STRATEGY.value)
     settings = settings_from_flags()
-    train_paths = shards.list_shards(_TRAIN_SHARDS.value)
+    data = settings["data"]
+    train_paths = shards.list_shards(data["train_shards"])
     splits = {
-        shards.split_name(pattern): shards.list_shards(pattern) for pattern in _EVAL_SHARDS.value
+        shards.split_name(pattern): shards.list_shards(pattern) for pattern in data["eval_shards"]
     }
     _log_setting(strategy, settings, train_paths)
     is_chief = strategies.is_chief(strategy)
@@ -221,7 +218,13 @@ def _train(
         f"going on from step {start_step}" if start_step else "starting at step 0",
     )
     reporter = Reporter(_RUN_DIR.value, start_step, is_chief)
-    batches = _batches(strategy, train_paths, plan, start_step)
+    batches = training_input.distributed_batches(
+        *(strategy, train_paths, settings["data"]),
+        batch_size=plan["batch_size"],
+        seed=plan["seed"],
+        start_step=start_step,
+        stride=2 ** (settings["model"]["num_levels"] - 1),
+    )
 
     def save(step: int) -> None:
         saved.save(step)
@@ -257,26 +260,6 @@ def _train(
         )
         start_step = last_step
     return model, reporter.train_seconds
-
-
-def _batches(
-    strategy: tf.distribute.Strategy, train_paths: list[str], plan: dict, start_step: int
-) -> Iterator:
-    """Returns the distributed batches from start_step on; the order is that of one device."""
-    num_examples = shards.count_examples(train_paths)
-
-    def one_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        return input_pipeline.training_dataset(
-            train_paths,
-            num_examples=num_examples,
-            batch_size=context.get_per_replica_batch_size(plan["batch_size"]),
-            seed=plan["seed"],
-            start_example=start_step * plan["batch_size"],
-            num_pipelines=context.num_input_pipelines,
-            pipeline_index=context.input_pipeline_id,
-        )
-
-    return iter(strategy.distribute_datasets_from_function(one_worker))
 
 
 def _draw(model: keras.Model, settings: dict, splits: dict[str, list[str]]) -> np.ndarray:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import sys
-import time
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from data_pipeline import digits, input_pipeline, schema, shards
+from data_pipeline import conversion, digits, input_pipeline, shards
+from data_pipeline.labelled_picture import LabelledPicture, Source
+from data_pipeline.local_runner import run_locally
 
 SPLITS = ("train", "test_mixed", "test_same")
 
@@ -63,19 +63,20 @@ def write_digit_shards(
     if not 0 <= same_class_fraction <= 1:
         raise ValueError(f"same_class_fraction must lie in [0, 1], got {same_class_fraction}.")
     digits.digit_range(scene_size, min_digits, 9)  # Fails before anything is written.
+    scans_sha256 = digits.scans_digest(scans, classes)
     for split, fraction in zip(SPLITS, (same_class_fraction, 0.0, 1.0), strict=True):
         chosen = is_test == (split != "train")
         num_scenes = num_train if split == "train" else num_test
         settings = {"seed": seed, "same_class_fraction": fraction, "scene_size": scene_size}
         settings["min_digits"] = min_digits
-        examples = scene_examples(scans[chosen], classes[chosen], split, num_scenes, **settings)
-        manifest = shards.write_shards(
-            _with_progress(examples, split, num_scenes),
-            output_dir,
-            split,
-            num_shards,
-            settings | {"source": source},
+        manifest = conversion.write_split(
+            functools.partial(_compose, scans=scans[chosen], classes=classes[chosen], **settings),
+            [Source(f"{split}_{k:06d}", details=[split, k]) for k in range(num_scenes)],
+            *(output_dir, split),
+            num_shards=num_shards,
             classes=digits.CLASS_NAMES,
+            settings=settings | {"source": source, "scans_sha256": scans_sha256},
+            run=functools.partial(run_locally, unit="scenes"),
         )
     return manifest
 
@@ -98,55 +99,25 @@ def write_pictures(output_dir: str, split: str, num_pictures: int) -> None:
         tf.io.write_file(path, tf.io.encode_png(example["image"][0]))
 
 
-def scene_examples(
+def _compose(
+    source: Source,
+    *,
     scans: np.ndarray,
     classes: np.ndarray,
-    split: str,
-    num_scenes: int,
-    *,
     seed: int,
     same_class_fraction: float,
     scene_size: int,
     min_digits: int,
-) -> Iterator[bytes]:
-    """Yields the records of one split; scene k depends on (seed, split, k) and the scans alone.
-
-    Args:
-      scans: [N, 28, 28] float in [0, 1].
-      classes: [N] int in 0..9, the digit of each scan.
-      split: one of `SPLITS`.
-      num_scenes: how many.
-      seed: at least 0.
-      same_class_fraction: chance, in [0, 1], that all digits of a scene are of one class.
-      scene_size: side in pixels, at least 64.
-      min_digits: fewest digits painted into a scene, at least 1.
-
-    Yields:
-      Serialized records, named by split and number.
-    """
-    for k in range(num_scenes):
-        rng = np.random.default_rng([seed, SPLITS.index(split), k])
-        same_class = bool(rng.random() < same_class_fraction)
-        image, instance, semantic = digits.compose_scene(
-            rng,
-            scans,
-            classes,
+) -> LabelledPicture:
+    """Returns scene k of a split, made of (seed, split, k) and the scans alone."""
+    split, k = source.details
+    rng = np.random.default_rng([seed, SPLITS.index(split), k])
+    same_class = bool(rng.random() < same_class_fraction)
+    return LabelledPicture(
+        *digits.compose_scene(
+            *(rng, scans, classes),
             scene_size=scene_size,
             same_class=same_class,
             min_digits=min_digits,
         )
-        yield schema.encode_example(image, instance, semantic, name=f"{split}_{k:06d}")
-
-
-def _with_progress(examples: Iterable[bytes], split: str, total: int) -> Iterator[bytes]:
-    """Yields the examples, showing count, rate and time to go on stderr about once a second."""
-    start = shown = time.monotonic()
-    for done, example in enumerate(examples, start=1):
-        yield example
-        now = time.monotonic()
-        if now - shown >= 1 or done == total:
-            rate = done / max(now - start, 1e-9)
-            seconds = (total - done) / rate
-            line = f"\r{split}: {done}/{total} scenes, {rate:.0f}/s, {seconds:.0f} s to go "
-            print(line, end="\n" if done == total else "", file=sys.stderr, flush=True)
-            shown = now
+    )

@@ -8,6 +8,7 @@ another.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import struct
 import zlib
@@ -57,13 +58,49 @@ def load_scans(
         raise ValueError(f"source must be 'sklearn' or 'mnist', got {source!r}.")
     if not mnist_dir:
         raise ValueError("source 'mnist' needs mnist_dir, the folder of the four MNIST idx files.")
-    parts = [_load_mnist_part(mnist_dir, prefix) for prefix in ("train", "t10k")]
+    parts = [load_mnist_part(mnist_dir, prefix) for prefix in ("train", "t10k")]
     is_test = np.repeat([False, True], [len(parts[0][1]), len(parts[1][1])])
     return (
-        np.concatenate([parts[0][0], parts[1][0]]),
-        np.concatenate([parts[0][1], parts[1][1]]),
+        np.concatenate([parts[0][0], parts[1][0]]).astype(np.float32) / 255,
+        np.concatenate([parts[0][1], parts[1][1]]).astype(np.int32),
         is_test,
     )
+
+
+def load_mnist_part(mnist_dir: str, prefix: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the scans and digits of one half of MNIST.
+
+    Args:
+      mnist_dir: folder of the idx files, plain or .gz.
+      prefix: "train" or "t10k".
+
+    Returns:
+      scans [N, 28, 28] uint8; digits [N] uint8 in 0..9.
+
+    Raises:
+      ValueError: a file is missing, of the wrong kind, or cut off.
+    """
+    images_path = os.path.join(mnist_dir, f"{prefix}-images-idx3-ubyte")
+    labels_path = os.path.join(mnist_dir, f"{prefix}-labels-idx1-ubyte")
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    if images.shape[1:] != (SCAN_SIZE, SCAN_SIZE):
+        raise ValueError(
+            f"{images_path}: must hold images [N, {SCAN_SIZE}, {SCAN_SIZE}], got {images.shape}."
+        )
+    if labels.shape != images.shape[:1] or labels.max(initial=0) > 9:
+        raise ValueError(
+            f"{labels_path}: must hold one digit 0..9 for each of {len(images)} images, "
+            f"got shape {labels.shape}, largest {labels.max(initial=0)}."
+        )
+    return images, labels
+
+
+def scans_digest(*arrays: np.ndarray) -> str:
+    """Returns a digest of scans and their labels, which tells shards of other ones apart."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def read_idx(path: str) -> np.ndarray:
@@ -248,19 +285,3 @@ def _enlarge(scan: np.ndarray) -> np.ndarray:
     # Interpolation leaves a faint halo; cut, or a digit would own pixels that look black.
     crisp = np.where(enlarged < 0.25, np.float32(0), enlarged)
     return np.pad(crisp, (SCAN_SIZE - _FRAMED_SIZE) // 2)
-
-
-def _load_mnist_part(mnist_dir: str, prefix: str) -> tuple[np.ndarray, np.ndarray]:
-    images_path = os.path.join(mnist_dir, f"{prefix}-images-idx3-ubyte")
-    labels_path = os.path.join(mnist_dir, f"{prefix}-labels-idx1-ubyte")
-    images, labels = read_idx(images_path), read_idx(labels_path)
-    if images.shape[1:] != (SCAN_SIZE, SCAN_SIZE):
-        raise ValueError(
-            f"{images_path}: must hold images [N, {SCAN_SIZE}, {SCAN_SIZE}], got {images.shape}."
-        )
-    if labels.shape != images.shape[:1] or labels.max(initial=0) > 9:
-        raise ValueError(
-            f"{labels_path}: must hold one digit 0..9 for each of {len(images)} images, "
-            f"got shape {labels.shape}, largest {labels.max(initial=0)}."
-        )
-    return images.astype(np.float32) / 255, labels.astype(np.int32)

@@ -7,36 +7,74 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from data_pipeline import schema
+from data_pipeline.augment import Augmentation, augment, pad_to_multiple
+
+SHARINGS = ("file", "data")
 
 _MAX_OPEN_SHARDS = 16
+# Of the largest part over the smallest, where files are shared out: beyond this, pictures of the
+# small parts would be seen too often.
+_MAX_IMBALANCE = 1.1
+
+
+def choose_sharing(num_examples: Sequence[int], num_pipelines: int) -> tuple[str, str]:
+    """Returns how pipelines share the shards, "file" or "data", and why, for the log.
+
+    "file": each reads its own files, so that together they read the set once. "data": each reads
+    all files and keeps every n-th example, which needs no minimum of files, and gives the order of
+    one pipeline whatever their number.
+
+    Args:
+      num_examples: examples in each shard.
+      num_pipelines: how many pipelines share them, at least 1.
+    """
+    if num_pipelines == 1:
+        return "data", "one pipeline reads everything"
+    if len(num_examples) < num_pipelines:
+        return "data", f"{len(num_examples)} files are fewer than {num_pipelines} pipelines"
+    parts = [sum(num_examples[k::num_pipelines]) for k in range(num_pipelines)]
+    if max(parts) > _MAX_IMBALANCE * min(parts):
+        return "data", f"by files, parts would have {min(parts)} to {max(parts)} examples"
+    return "file", f"{len(num_examples)} files give parts of {min(parts)} to {max(parts)} examples"
 
 
 def training_dataset(
     shards: Sequence[str],
     *,
-    num_examples: int,
+    num_examples: Sequence[int],
     batch_size: int,
     seed: int,
     start_example: int = 0,
     num_pipelines: int = 1,
     pipeline_index: int = 0,
+    sharing: str = "data",
     shuffle_buffer: int = 2048,
+    augmentation: Augmentation | None = None,
+    crop_size: tuple[int, int] | None = None,
+    stride: int = 1,
 ) -> tf.data.Dataset:
     """Returns an endless, deterministic and resumable stream of training batches.
 
-    Example n of the stream, counted over all epochs, depends on (shards, seed, shuffle_buffer, n)
-    alone, and goes to pipeline n mod `num_pipelines`. A run that has used k examples goes on with
+    Example n of the stream, counted over all epochs and pipelines, goes to pipeline n mod
+    `num_pipelines`; it and its random draws depend on (shards, seed, shuffle_buffer, n) alone and,
+    if `sharing` is "file", on `num_pipelines`. A run that has used k examples goes on with
     `start_example=k`; the skipped ones of the current epoch are read but not decoded.
 
     Args:
       shards: paths, in a fixed order.
-      num_examples: examples in all shards together, i.e. the length of an epoch.
-      batch_size: pictures a batch of this pipeline; the pictures of a batch must have equal sizes.
+      num_examples: examples in each shard.
+      batch_size: pictures a batch of this pipeline. Smaller pictures are padded to the largest of
+        the batch, label maps with void.
       seed: of the order and of the examples' own seeds.
-      start_example: number of the first example, at least 0.
+      start_example: number of the first example, at least 0; if `sharing` is "file", a multiple of
+        `num_pipelines`.
       num_pipelines: how many pipelines share the stream.
       pipeline_index: which of them this is, in [0, num_pipelines).
+      sharing: one of SHARINGS, see `choose_sharing`.
       shuffle_buffer: examples (still encoded) the shuffling chooses from, at least 1; in memory.
+      augmentation: see `augment.augment`; None: pictures as they are.
+      crop_size: (height, width) in pixels of augmented pictures; None: their own sizes.
+      stride: sides are a multiple of it, in pixels, by cropping or padding with void.
 
     Returns:
       Dict of `image` uint8 [B, H, W, 3], `instance` and `semantic` int32 [B, H, W], `name` string
@@ -45,21 +83,78 @@ def training_dataset(
 
     Raises:
       ValueError: there are no shards, or a number is out of its range.
-      tf.errors.FailedPreconditionError: (while iterating) an epoch is not `num_examples` long.
-      tf.errors.InvalidArgumentError: (while iterating) the sizes in a batch differ.
+      tf.errors.FailedPreconditionError: (while iterating) an epoch is not as long as stated.
+      tf.errors.DataLossError: (while iterating) a shard is damaged; `shards.find_damage` names it.
+    """
+    if not shards or len(shards) != len(num_examples):
+        raise ValueError(
+            f"shards must name at least one file, num_examples one number a file, got "
+            f"{len(shards)} and {len(num_examples)}."
+        )
+    _require_at_least(1, batch_size=batch_size, shuffle_buffer=shuffle_buffer, stride=stride)
+    _require_at_least(1, num_pipelines=num_pipelines, num_examples=sum(num_examples))
+    _require_at_least(0, start_example=start_example)
+    if not 0 <= pipeline_index < num_pipelines:
+        raise ValueError(f"pipeline_index must lie in [0, {num_pipelines}), got {pipeline_index}.")
+    if augmentation is None and crop_size is not None:
+        raise ValueError("crop_size goes with an augmentation, whose crop it is.")
+
+    # 1. Encoded records, epoch after epoch. Nothing is decoded before step 3: skipping stays cheap
+    #    and the shuffle buffer small.
+    # 2. The examples are numbered in the stream of all pipelines, and shared out.
+    if sharing == "data":
+        dataset = _records(shards, sum(num_examples), seed, start_example, shuffle_buffer)
+        dataset = dataset.enumerate(start=start_example)
+        # shard() counts from the start of this stream, which is example start_example.
+        dataset = dataset.shard(num_pipelines, (pipeline_index - start_example) % num_pipelines)
+    else:
+        _require_shareable(sharing, len(shards), num_pipelines, start_example)
+        own, own_start = slice(pipeline_index, None, num_pipelines), start_example // num_pipelines
+        dataset = _records(shards[own], sum(num_examples[own]), seed, own_start, shuffle_buffer)
+        dataset = dataset.enumerate(start=own_start)
+        dataset = dataset.map(lambda n, record: (n * num_pipelines + pipeline_index, record))
+    # 3. Decode and augment, in parallel but in order.
+    dataset = dataset.map(
+        lambda number, record: _finished(
+            _numbered_example(number, record, seed), augmentation, crop_size, stride
+        ),
+        tf.data.AUTOTUNE,
+    )
+    # 4. Batch last: everything before works on single pictures.
+    dataset = _batched(dataset, batch_size, drop_remainder=True)
+    return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_dataset(shards: Sequence[str], *, batch_size: int = 1) -> tf.data.Dataset:
+    """Returns all examples once, shard after shard, at their own sizes.
+
+    Args:
+      shards: paths; their order is kept.
+      batch_size: pictures a batch. Smaller pictures are padded right and below to the largest of
+        the batch, label maps with void. The last batch may be smaller.
+
+    Returns:
+      Dict of `image` uint8 [B, H, W, 3], `instance` and `semantic` int32 [B, H, W], `name` string
+      [B].
+
+    Raises:
+      ValueError: there are no shards, or the batch size is below 1.
       tf.errors.DataLossError: (while iterating) a shard is damaged; `shards.find_damage` names it.
     """
     if not shards:
         raise ValueError("shards must name at least one file, got none.")
-    _require_at_least(
-        1, num_examples=num_examples, batch_size=batch_size, shuffle_buffer=shuffle_buffer
-    )
-    _require_at_least(1, num_pipelines=num_pipelines)
-    _require_at_least(0, start_example=start_example)
-    if not 0 <= pipeline_index < num_pipelines:
-        raise ValueError(f"pipeline_index must lie in [0, {num_pipelines}), got {pipeline_index}.")
+    _require_at_least(1, batch_size=batch_size)
+    dataset = tf.data.TFRecordDataset(list(shards))
+    dataset = dataset.map(schema.parse_example, tf.data.AUTOTUNE)
+    dataset = _batched(dataset, batch_size, drop_remainder=False)
+    return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
 
-    first_epoch, num_skipped = divmod(start_example, num_examples)
+
+def _records(
+    shards: Sequence[str], num_examples: int, seed: int, start: int, shuffle_buffer: int
+) -> tf.data.Dataset:
+    """Returns the encoded records of all epochs, shuffled, from record number `start` on."""
+    first_epoch, num_skipped = divmod(start, num_examples)
     shards = tf.constant(list(shards))
 
     def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -69,46 +164,7 @@ def training_dataset(
         # The order is the same whatever is skipped, so skipping comes after shuffling.
         return records.skip(tf.where(epoch == first_epoch, tf.constant(num_skipped, tf.int64), 0))
 
-    # 1. Encoded records, epoch after epoch. Nothing is decoded before step 4: skipping stays cheap
-    #    and the shuffle buffer small.
-    dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch_records)
-    # 2. Number the examples before they are shared out: the numbers are those of the whole stream.
-    dataset = dataset.enumerate(start=start_example)
-    # 3. Share out. shard() counts from the start of this stream, which is example start_example.
-    dataset = dataset.shard(num_pipelines, (pipeline_index - start_example) % num_pipelines)
-    # 4. Decode, in parallel but in order.
-    dataset = dataset.map(
-        lambda number, record: _numbered_example(number, record, seed), tf.data.AUTOTUNE
-    )
-    # 5. Batch last: everything before works on single pictures.
-    dataset = dataset.batch(batch_size, drop_remainder=True)
-    return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
-
-
-def evaluation_dataset(shards: Sequence[str], *, batch_size: int = 1) -> tf.data.Dataset:
-    """Returns all examples once, shard after shard, at their own sizes.
-
-    Args:
-      shards: paths; their order is kept.
-      batch_size: pictures a batch; above 1 all pictures of a batch must have equal sizes. The last
-        batch may be smaller.
-
-    Returns:
-      Dict of `image` uint8 [B, H, W, 3], `instance` and `semantic` int32 [B, H, W], `name` string
-      [B].
-
-    Raises:
-      ValueError: there are no shards, or the batch size is below 1.
-      tf.errors.InvalidArgumentError: (while iterating) the sizes in a batch differ.
-      tf.errors.DataLossError: (while iterating) a shard is damaged; `shards.find_damage` names it.
-    """
-    if not shards:
-        raise ValueError("shards must name at least one file, got none.")
-    _require_at_least(1, batch_size=batch_size)
-    dataset = tf.data.TFRecordDataset(list(shards))
-    dataset = dataset.map(schema.parse_example, tf.data.AUTOTUNE)
-    dataset = dataset.batch(batch_size)
-    return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
+    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch_records)
 
 
 def _shuffled_records(
@@ -141,10 +197,50 @@ def _numbered_example(number: tf.Tensor, record: tf.Tensor, seed: int) -> dict[s
     return schema.parse_example(record) | {"seed": example_seed}
 
 
+def _finished(
+    example: dict[str, tf.Tensor],
+    augmentation: Augmentation | None,
+    crop_size: tuple[int, int] | None,
+    stride: int,
+) -> dict[str, tf.Tensor]:
+    if augmentation is None:
+        return pad_to_multiple(example, stride)
+    return augment(example, augmentation, crop_size=crop_size, stride=stride)
+
+
+def _batched(dataset: tf.data.Dataset, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
+    """Returns batches whose pictures are padded to the largest, label maps with void."""
+    specs = dataset.element_spec
+    if batch_size == 1 or all(spec.shape.is_fully_defined() for spec in specs.values()):
+        return dataset.batch(batch_size, drop_remainder=drop_remainder)
+    padding = {
+        name: tf.constant(-1, spec.dtype) if spec.shape.rank == 2 else None  # None: zeros
+        for name, spec in specs.items()
+    }
+    return dataset.padded_batch(batch_size, padding_values=padding, drop_remainder=drop_remainder)
+
+
 def _require_at_least(least: int, **arguments: int) -> None:
     for name, value in arguments.items():
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}.")
+
+
+def _require_shareable(
+    sharing: str, num_shards: int, num_pipelines: int, start_example: int
+) -> None:
+    if sharing not in SHARINGS:
+        raise ValueError(f"sharing must be one of {SHARINGS}, got {sharing!r}.")
+    if num_shards < num_pipelines:
+        raise ValueError(
+            f'sharing "file" needs as many files as pipelines, got {num_shards} and '
+            f'{num_pipelines}; share by "data".'
+        )
+    if start_example % num_pipelines:
+        raise ValueError(
+            f"start_example must be a multiple of the {num_pipelines} pipelines that share files, "
+            f"got {start_example}."
+        )
 
 
 def _options() -> tf.data.Options:

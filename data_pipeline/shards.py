@@ -1,16 +1,15 @@
-"""TFRecord shards and the manifest beside them: writing, listing, counting, and finding damage.
+"""TFRecord shards and the manifest beside them: listing, counting, and finding damage.
 
-A split is `{split}-00000-of-00004.tfrecord` and so on; example k lies in shard k modulo the number
+A split is `{split}-00000-of-00004.tfrecord` and so on; source k lies in shard k modulo the number
 of shards. `manifest.json` is written last, so what it lists was complete at that time.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -18,65 +17,6 @@ from data_pipeline import schema
 
 _MANIFEST = "manifest.json"
 _SHARD_NAME = re.compile(r"(?P<set>.*)-(?P<index>\d{5})-of-(?P<num>\d{5})\.tfrecord")
-
-
-def write_shards(
-    examples: Iterable[bytes],
-    output_dir: str,
-    split: str,
-    num_shards: int,
-    metadata: Mapping[str, object],
-    *,
-    classes: Sequence[str] = (),
-) -> dict:
-    """Writes one split and enters it into the manifest; equal input gives equal bytes.
-
-    Other splits of the folder stay; a split of the same name is replaced. Until the new shards are
-    complete the old ones stay as they are.
-
-    Args:
-      examples: records of `schema.encode_example`, at least `num_shards` of them; read once.
-      output_dir: folder, made if absent.
-      split: name of the split: letters, digits and underscores.
-      num_shards: number of files, in [1, 99999].
-      metadata: what else is worth knowing about the split, as JSON values.
-      classes: class names, index = semantic id; the same for all splits of a folder.
-
-    Returns:
-      The manifest as written.
-
-    Raises:
-      ValueError: an argument is out of its range, there are fewer examples than shards, an example
-        is no record of this schema, or the folder has an unreadable manifest or splits with other
-        classes.
-      TypeError: `metadata` cannot be written as JSON.
-    """
-    if not re.fullmatch(r"\w+", split):
-        raise ValueError(f"split must consist of letters, digits and underscores, got {split!r}.")
-    if not 1 <= num_shards <= 99999:
-        raise ValueError(f"num_shards must lie in [1, 99999], got {num_shards}.")
-    json.dumps(metadata)  # Fails now rather than after the last example.
-    tf.io.gfile.makedirs(output_dir)
-    manifest = _manifest_without(output_dir, split, list(classes))
-    names = [f"{split}-{index:05d}-of-{num_shards:05d}.tfrecord" for index in range(num_shards)]
-    # A leading dot and another ending, so that no pattern for shards finds unfinished ones.
-    unfinished = [os.path.join(output_dir, f".{name}.unfinished") for name in names]
-    try:
-        entry = _write_records(examples, unfinished)
-        for shard, name, path in zip(entry["shards"], names, unfinished, strict=True):
-            shard.update(name=name, sha256=_sha256(path))
-        # From here on old shards disappear, so the manifest must not list them any more.
-        _write_manifest(output_dir, manifest)
-        for path in tf.io.gfile.glob(os.path.join(output_dir, f"{split}-?????-of-?????.tfrecord")):
-            tf.io.gfile.remove(path)
-        for name, path in zip(names, unfinished, strict=True):
-            tf.io.gfile.rename(path, os.path.join(output_dir, name))
-    finally:
-        for path in filter(tf.io.gfile.exists, unfinished):
-            tf.io.gfile.remove(path)
-    manifest["splits"][split] = entry | {"metadata": dict(metadata)}
-    _write_manifest(output_dir, manifest)
-    return manifest
 
 
 def list_shards(pattern: str) -> list[str]:
@@ -135,7 +75,9 @@ def read_manifest(directory: str) -> dict:
     Returns:
       `schema_version`; `classes`, a list of names; `splits`, a dict from split name to
       `num_examples`, `num_instances` (total), `max_instances` (in one picture), `shards` (a list of
-      `name`, `num_examples`, `sha256`) and `metadata`.
+      `name`, `num_examples`, `sha256`), `statistics` (`label_statistics.count_labels`), `skipped`
+      (a list of `name`, `files`, `problem`), `notes` (from what is odd to the names of the
+      pictures), `metadata` and `fingerprint` (of the sources; the same again, the same shards).
 
     Raises:
       ValueError: there is none, it is no manifest, or it is of another schema version.
@@ -161,28 +103,45 @@ def read_manifest(directory: str) -> dict:
     return manifest
 
 
-def count_examples(shards: Sequence[str]) -> int:
-    """Returns the number of examples, from the manifest beside a shard or else by reading it.
+def write_manifest(directory: str, manifest: dict) -> None:
+    """Writes the manifest of a folder of shards, whole or not at all.
+
+    Args:
+      directory: an existing folder.
+      manifest: as `read_manifest` returns it.
+    """
+    path = os.path.join(directory, _MANIFEST)
+    with tf.io.gfile.GFile(path + ".unfinished", "w") as file:
+        file.write(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    tf.io.gfile.rename(path + ".unfinished", path, overwrite=True)
+
+
+def has_manifest(directory: str) -> bool:
+    """Returns whether the folder has a manifest, readable or not."""
+    return tf.io.gfile.exists(os.path.join(directory, _MANIFEST))
+
+
+def count_examples(shards: Sequence[str]) -> list[int]:
+    """Returns the number of examples in each shard, from a manifest or else by reading.
 
     Args:
       shards: paths.
 
     Returns:
-      The total over all shards.
+      A number a shard.
 
     Raises:
       ValueError: a shard that no manifest lists is damaged (named), or a manifest is of another
         version.
     """
-    total = 0
+    counts = []
+    listed = _listed_examples(shards)
     for path in shards:
-        listed = _listed_examples(path)
-        if listed is None:
-            listed, why = _scan(path)
-            if why:
-                raise ValueError(f"{path}: record {listed}: {why}")
-        total += listed
-    return total
+        count, why = (listed[path], None) if path in listed else _scan(path)
+        if why:
+            raise ValueError(f"{path}: record {count}: {why}")
+        counts.append(count)
+    return counts
 
 
 def split_name(pattern: str) -> str:
@@ -194,7 +153,7 @@ def most_instances(shards: Sequence[str]) -> int | None:
     """Returns the most instances a picture of the shards' splits has, None if no manifest says."""
     most = None
     for directory in sorted({os.path.dirname(path) for path in shards}):
-        if not tf.io.gfile.exists(os.path.join(directory, _MANIFEST)):
+        if not has_manifest(directory):
             continue
         names = {os.path.basename(path) for path in shards}
         for split in read_manifest(directory)["splits"].values():
@@ -215,71 +174,25 @@ def find_damage(shards: Sequence[str]) -> str | None:
     Returns:
       One line, records counted from 0; or None.
     """
+    listed = _listed_examples(shards)
     for path in shards:
         num_read, why = _scan(path)
-        listed = _listed_examples(path)
-        if why is None and listed is not None and listed != num_read:
-            why = f"the file ends here, the manifest lists {listed} records"
+        if why is None and listed.get(path, num_read) != num_read:
+            why = f"the file ends here, the manifest lists {listed[path]} records"
         if why:
             return f"{path}: record {num_read}: {why}"
     return None
 
 
-def _write_records(examples: Iterable[bytes], paths: Sequence[str]) -> dict:
-    """Returns the manifest entry of the files just written round-robin."""
-    counts = []
-    writers = [tf.io.TFRecordWriter(path) for path in paths]
-    try:
-        for index, example in enumerate(examples):
-            counts.append(schema.num_instances(example))
-            writers[index % len(paths)].write(example)
-    finally:
-        for writer in writers:
-            writer.close()
-    if len(counts) < len(paths):
-        raise ValueError(
-            f"{len(paths)} shards need as many examples, got {len(counts)}; ask for fewer shards."
-        )
-    return {
-        "num_examples": len(counts),
-        "num_instances": sum(counts),
-        "max_instances": max(counts),
-        "shards": [
-            {"num_examples": len(counts[index :: len(paths)])} for index in range(len(paths))
-        ],
-    }
-
-
-def _manifest_without(directory: str, split: str, classes: list[str]) -> dict:
-    """Returns the folder's manifest (a new one if it has none) without an entry for `split`."""
-    splits = {}
-    if tf.io.gfile.exists(os.path.join(directory, _MANIFEST)):
-        manifest = read_manifest(directory)
-        splits = {name: entry for name, entry in manifest["splits"].items() if name != split}
-        if splits and manifest["classes"] != classes:
-            raise ValueError(
-                f"{directory}: its splits {sorted(splits)} have the classes {manifest['classes']}, "
-                f"not {classes}; choose another folder."
-            )
-    return {"schema_version": schema.SCHEMA_VERSION, "classes": classes, "splits": splits}
-
-
-def _write_manifest(directory: str, manifest: dict) -> None:
-    path = os.path.join(directory, _MANIFEST)
-    with tf.io.gfile.GFile(path + ".unfinished", "w") as file:
-        file.write(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-    tf.io.gfile.rename(path + ".unfinished", path, overwrite=True)
-
-
-def _listed_examples(path: str) -> int | None:
-    """Returns how many examples the manifest lists for a shard, None if it lists it not."""
-    directory, name = os.path.split(path)
-    if not tf.io.gfile.exists(os.path.join(directory, _MANIFEST)):
-        return None
-    splits = read_manifest(directory)["splits"].values()
-    return next(
-        (s["num_examples"] for split in splits for s in split["shards"] if s["name"] == name), None
-    )
+def _listed_examples(shards: Sequence[str]) -> dict[str, int]:
+    """Returns how many examples the manifests beside the shards list for them, by path."""
+    listed = {}
+    for directory in {os.path.dirname(path) for path in shards}:
+        if has_manifest(directory):
+            for split in read_manifest(directory)["splits"].values():
+                for shard in split["shards"]:
+                    listed[os.path.join(directory, shard["name"])] = shard["num_examples"]
+    return listed
 
 
 def _scan(path: str) -> tuple[int, str | None]:
@@ -291,11 +204,3 @@ def _scan(path: str) -> tuple[int, str | None]:
     except tf.errors.OpError as error:
         return num_read, error.message
     return num_read, None
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with tf.io.gfile.GFile(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -1,14 +1,9 @@
-"""Picture files: which ones are meant, their pixels, and names for what is made of them."""
+"""Picture files: which ones are meant, and names for what is made of them."""
 
 import glob
 import os
-import struct
-import zlib
 
-import numpy as np
-from PIL import Image, ImageOps
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+from data_pipeline.picture_files import SUFFIXES
 
 
 def list_pictures(images: str) -> list[str]:
@@ -35,30 +30,6 @@ def list_pictures(images: str) -> list[str]:
             "files, or a glob in quotes"
         )
     return paths
-
-
-def read_picture(path: str) -> np.ndarray:
-    """Returns the pixels [H, W, 3] uint8 of a picture file, the way a viewer shows them.
-
-    The EXIF rotation is applied, alpha is dropped, grey and palettes become RGB, 16-bit samples
-    keep their high byte; of an animation the first frame.
-
-    Raises:
-      ValueError: naming the file, if it cannot be read as a picture or holds neither 8- nor
-        16-bit samples.
-    """
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            upright = ImageOps.exif_transpose(picture)
-    # What Pillow's decoders raise on files that are cut off or spoilt.
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise ValueError(_unreadable(path, error)) from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(_unreadable(path, error)) from error
-    if upright.mode == "F" or upright.mode.startswith("I"):
-        return _grey_16_bit(path, np.asarray(upright))
-    return np.asarray(upright.convert("RGB"))
 
 
 def require_other_folder(paths: list[str], output_dir: str) -> None:
@@ -96,16 +67,3 @@ def output_stems(paths: list[str]) -> list[str]:
         seen.add(stem.casefold())
         names.append(name)
     return names
-
-
-def _grey_16_bit(path: str, grey: np.ndarray) -> np.ndarray:
-    if grey.dtype.kind == "f" or grey.min() < 0 or grey.max() > 65535:
-        raise ValueError(
-            f"{path} holds {grey.dtype} samples from {grey.min()} to {grey.max()}; save it with 8 "
-            "or 16 bits a sample"
-        )
-    return np.repeat((grey >> 8).astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
-
-
-def _unreadable(path: str, error: Exception) -> str:
-    return f"{path} cannot be read as a picture ({error}); check the file or save it again as PNG"

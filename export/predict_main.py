@@ -6,14 +6,14 @@ Example:
 
 import os
 import sys
-import time
 
 import tensorflow as tf
 from absl import flags
 
 import rpe_tf
 from data_pipeline import command_line
-from export.pictures import list_pictures, output_stems, read_picture, require_other_folder
+from data_pipeline.picture_files import read_picture
+from export.pictures import list_pictures, output_stems, require_other_folder
 from export.prediction_files import coco_results, write_json, write_pictures
 from rpe_tf.saved_model import Segmenter
 
@@ -33,8 +33,8 @@ def segment_files(segmenter: Segmenter, paths: list[str], output_dir: str) -> li
       output_dir: an existing folder other than theirs.
     """
     records, failed = [], []
-    start = time.monotonic()
-    for done, (path, stem) in enumerate(zip(paths, output_stems(paths), strict=True), start=1):
+    progress = command_line.progress_bar(len(paths), "segmenting", "pictures")
+    for path, stem in zip(paths, output_stems(paths), strict=True):
         try:
             image = read_picture(path)
             prediction = segmenter.predict(image)
@@ -47,19 +47,14 @@ def segment_files(segmenter: Segmenter, paths: list[str], output_dir: str) -> li
         else:
             write_pictures(output_dir, stem, image, prediction.instance)
             records += coco_results(path, f"{stem}_instances.png", prediction)
-        _show_progress(done, len(paths), time.monotonic() - start)
+        progress.update()
+    progress.close()
     write_json(os.path.join(output_dir, "predictions.json"), records)
     return failed
 
 
-def _show_progress(done: int, total: int, seconds: float) -> None:
-    rate = done / max(seconds, 1e-9)
-    line = f"\r{done}/{total} pictures, {rate:.1f}/s, {(total - done) / rate:.0f} s to go "
-    print(line, end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-
 def _show_error(error: object) -> None:
-    # After the progress line, which has no end yet.
+    # After the progress bar, which has no end yet.
     print(f"\nerror: {error}", file=sys.stderr, flush=True)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from absl import flags
 
 from data_pipeline import command_line
+from data_pipeline.picture_files import read_picture
 from export.parity import Difference, compare, smooth_pictures
-from export.pictures import list_pictures, read_picture
+from export.pictures import list_pictures
 from export.trained_run import restore_run
 from rpe_tf.saved_model import find_version
 

@@ -21,7 +21,7 @@ _NUM_STEPS = 24
 _FLAGS = [
     *("--width=16", "--num_levels=2", "--embedding_dim=4", "--batch_size=4", "--num_pixels=64"),
     *(f"--num_steps={_NUM_STEPS}", "--report_every=1", "--save_every=5"),
-    *("--embedding_only_fraction=0.5", "--learning_rate=0.01"),
+    *("--embedding_only_fraction=0.5", "--learning_rate=0.01", "--crop_size=48,48"),
 ]
 
 

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from data_pipeline import digit_shards, input_pipeline, schema, shards
+from data_pipeline import digit_shards, input_pipeline, shards
 
 _SCANS = np.ones((10, 28, 28), np.float32)
 _CLASSES = np.arange(10)
@@ -84,15 +84,20 @@ def test_scene_depends_on_seed_split_and_number_alone(tmp_path):
     ]
 
 
-def test_scene_examples_differ_between_splits():
-    settings = {"seed": 0, "same_class_fraction": 0.0, "scene_size": 64, "min_digits": 5}
-    train, test = (
-        schema.parse_example(
-            next(digit_shards.scene_examples(_SCANS, _CLASSES, split, 1, **settings))
-        )
-        for split in ("train", "test_mixed")
+def test_scenes_differ_between_splits(tmp_path):
+    _write(tmp_path, same_class_fraction=0.0, min_digits=5)
+    train, test = (_examples(tmp_path, split)[0] for split in ("train", "test_mixed"))
+    assert (train["image"] != test["image"]).any()
+
+
+def test_write_digit_shards_notices_other_scans(tmp_path):
+    before = _write(tmp_path)
+    digit_shards.write_digit_shards(
+        *(str(tmp_path), _SCANS / 2, _CLASSES, _IS_TEST),
+        **{"num_train": 6, "num_test": 3, "num_shards": 1, "seed": 0, "scene_size": 64},
+        **{"same_class_fraction": 0.3, "min_digits": 1, "source": "test"},
     )
-    assert (train["image"].numpy() != test["image"].numpy()).any()
+    assert shards.read_manifest(str(tmp_path)) != before
 
 
 def test_write_digit_shards_lists_classes_and_settings(tmp_path):
@@ -104,7 +109,9 @@ def test_write_digit_shards_lists_classes_and_settings(tmp_path):
         "test_mixed": 3,
         "test_same": 3,
     }
-    assert manifest["splits"]["train"]["metadata"] == {
+    metadata = manifest["splits"]["train"]["metadata"]
+    assert len(metadata.pop("scans_sha256")) == 64
+    assert metadata == {
         "scene_size": 128,
         "seed": 5,
         "source": "test",

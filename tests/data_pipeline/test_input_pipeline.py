@@ -5,31 +5,33 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from data_pipeline.augment import Augmentation
 
-from data_pipeline import input_pipeline, schema, shards
+from data_pipeline import conversion, input_pipeline, shards
+from data_pipeline.labelled_picture import LabelledPicture, Source
 
 _NUM_EXAMPLES = 11
+_COUNTS = (4, 4, 3)  # in each of three shards
+
+
+def _numbered(source):
+    """A picture and an instance map of one number each."""
+    k = source.details
+    return LabelledPicture(np.full((4, 6, 3), k, np.uint8), np.full((4, 6), k + 1, np.int32))
 
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shards")
-    examples = (
-        schema.encode_example(
-            np.full((4, 6, 3), index, np.uint8),
-            np.full((4, 6), index - 1, np.int32),
-            name=f"picture_{index}",
-        )
-        for index in range(_NUM_EXAMPLES)
-    )
-    shards.write_shards(examples, str(folder), "train", 3, {})
+    sources = [Source(f"picture_{k}", details=k) for k in range(_NUM_EXAMPLES)]
+    conversion.write_split(_numbered, sources, str(folder), "train", num_shards=3)
     return shards.list_shards(str(folder / "train-*"))
 
 
 def _stream(paths, count, **changes):
     """Returns (name, seed) of the first `count` examples."""
     settings = {
-        "num_examples": _NUM_EXAMPLES,
+        "num_examples": _COUNTS,
         "batch_size": 1,
         "seed": 3,
         "shuffle_buffer": 4,
@@ -99,9 +101,7 @@ def test_training_dataset_batches_do_not_change_the_stream(paths):
 
 
 def test_training_dataset_yields_the_batch_keys(paths):
-    dataset = input_pipeline.training_dataset(
-        paths, num_examples=_NUM_EXAMPLES, batch_size=2, seed=0
-    )
+    dataset = input_pipeline.training_dataset(paths, num_examples=_COUNTS, batch_size=2, seed=0)
     assert {
         key: (spec.shape.as_list(), spec.dtype) for key, spec in dataset.element_spec.items()
     } == {
@@ -116,10 +116,10 @@ def test_training_dataset_yields_the_batch_keys(paths):
             batch["image"], batch["instance"], batch["name"], strict=True
         ):
             number = int(name.numpy().decode().removeprefix("picture_"))
-            assert (image.numpy() == number).all() and (instance.numpy() == number - 1).all()
+            assert (image.numpy() == number).all() and (instance.numpy() == number + 1).all()
 
 
-@pytest.mark.parametrize("stated", [_NUM_EXAMPLES - 1, _NUM_EXAMPLES + 1])
+@pytest.mark.parametrize("stated", [(4, 4, 2), (4, 5, 3)])
 def test_training_dataset_refuses_an_epoch_of_another_length(paths, stated):
     with pytest.raises(tf.errors.FailedPreconditionError):
         _stream(paths, 40, num_examples=stated)
@@ -128,7 +128,16 @@ def test_training_dataset_refuses_an_epoch_of_another_length(paths, stated):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"num_examples": 0}, "num_examples must be at least 1, got 0"),
+        ({"num_examples": (0, 0, 0)}, "num_examples must be at least 1, got 0"),
+        ({"num_examples": (4, 4)}, "one number a file, got 3 and 2"),
+        ({"stride": 0}, "stride must be at least 1"),
+        ({"sharing": "auto"}, "sharing must be one of"),
+        ({"sharing": "file", "num_pipelines": 4}, "as many files as pipelines, got 3 and 4"),
+        (
+            {"sharing": "file", "num_pipelines": 2, "start_example": 3},
+            "start_example must be a multiple of the 2",
+        ),
+        ({"crop_size": (8, 8)}, "crop_size goes with an augmentation"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"start_example": -1}, "start_example must be at least 0"),
         ({"num_pipelines": 0}, "num_pipelines must be at least 1"),
@@ -161,20 +170,143 @@ def test_evaluation_dataset_goes_through_the_shards_in_order(paths):
         input_pipeline.evaluation_dataset(paths, batch_size=0)
 
 
-def test_evaluation_dataset_keeps_native_sizes(tmp_path):
-    sizes = [(3, 5), (8, 2)]
-    examples = [
-        schema.encode_example(
-            np.zeros((*size, 3), np.uint8), np.zeros(size, np.int32), name=str(size)
-        )
-        for size in sizes
+@pytest.fixture(scope="module")
+def mixed_paths(tmp_path_factory):
+    """Four pictures of different sizes: all ones, instance 1, class 2."""
+    folder = tmp_path_factory.mktemp("mixed")
+
+    def read(source):
+        size = tuple(source.details)
+        instance = np.ones(size, np.int32)
+        return LabelledPicture(np.ones((*size, 3), np.uint8), instance, instance * 2)
+
+    sizes = [(3, 5), (8, 2), (20, 9), (6, 6)]
+    sources = [Source(f"{h}x{w}", details=[h, w]) for h, w in sizes]
+    conversion.write_split(read, sources, str(folder), "val", num_shards=1)
+    return shards.list_shards(str(folder / "val-*"))
+
+
+def test_evaluation_dataset_keeps_native_sizes(mixed_paths):
+    found = [
+        tuple(batch["image"].shape) for batch in input_pipeline.evaluation_dataset(mixed_paths)
     ]
-    shards.write_shards(examples, str(tmp_path), "val", 1, {})
-    paths = shards.list_shards(str(tmp_path / "val-*"))
-    found = [tuple(batch["image"].shape) for batch in input_pipeline.evaluation_dataset(paths)]
-    assert found == [(1, 3, 5, 3), (1, 8, 2, 3)]
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        list(input_pipeline.evaluation_dataset(paths, batch_size=2))
+    assert found == [(1, 3, 5, 3), (1, 8, 2, 3), (1, 20, 9, 3), (1, 6, 6, 3)]
+
+
+def test_evaluation_dataset_pads_a_batch_with_void(mixed_paths):
+    first, second = input_pipeline.evaluation_dataset(mixed_paths, batch_size=2)
+    assert first["image"].shape == (2, 8, 5, 3) and second["image"].shape == (2, 20, 9, 3)
+    image = np.zeros((2, 8, 5))
+    image[0, :3, :5] = image[1, :8, :2] = 1
+    np.testing.assert_array_equal(first["image"], np.repeat(image[..., np.newaxis], 3, axis=3))
+    np.testing.assert_array_equal(first["instance"], np.where(image, 1, -1))
+    np.testing.assert_array_equal(first["semantic"], np.where(image, 2, -1))
+
+
+def test_training_dataset_pads_to_the_stride_with_void(mixed_paths):
+    dataset = input_pipeline.training_dataset(
+        mixed_paths, num_examples=(4,), batch_size=1, seed=0, stride=4
+    )
+    for batch in dataset.take(4):
+        height, width = map(int, batch["name"][0].numpy().decode().split("x"))
+        expected = np.full((-(-height // 4) * 4, -(-width // 4) * 4), -1)
+        expected[:height, :width] = 1
+        np.testing.assert_array_equal(batch["instance"][0], expected)
+        np.testing.assert_array_equal(batch["image"][0, :, :, 1], np.maximum(expected, 0))
+
+
+_AUGMENTATION = Augmentation()
+
+
+def test_training_dataset_augments_by_the_example_s_seed(mixed_paths):
+    def stream(start, count, batch_size=1, **sharing):
+        dataset = input_pipeline.training_dataset(
+            mixed_paths,
+            num_examples=(4,),
+            batch_size=batch_size,
+            seed=5,
+            start_example=start,
+            augmentation=_AUGMENTATION,
+            crop_size=(16, 8),
+            **sharing,
+        )
+        assert dataset.element_spec["image"].shape == (batch_size, 16, 8, 3)
+        return list(dataset.unbatch().take(count).as_numpy_iterator())
+
+    undisturbed = stream(0, 12)
+    # Another epoch shows the same picture in another way.
+    of_one = [x["image"] for x in undisturbed if x["name"] == b"20x9"]
+    assert len(of_one) == 3 and (of_one[0] != of_one[1]).any()
+    resumed = stream(6, 6, batch_size=2)
+    second_half = stream(1, 5, num_pipelines=2, pipeline_index=1)
+    for found, expected in (resumed, undisturbed[6:]), (second_half, undisturbed[1:11:2]):
+        for x, y in zip(found, expected, strict=True):
+            for key in y:
+                np.testing.assert_array_equal(x[key], y[key], err_msg=key)
+
+
+def test_training_dataset_batches_augmented_pictures_of_their_own_sizes(mixed_paths):
+    dataset = input_pipeline.training_dataset(
+        mixed_paths,
+        num_examples=(4,),
+        batch_size=4,
+        seed=5,
+        augmentation=Augmentation(crop_margin_px=0),
+        stride=4,
+    )
+    for batch in dataset.take(2):
+        assert batch["image"].shape[1] % 4 == 0 and batch["image"].shape[2] % 4 == 0
+        # Where a picture was padded there is void, never background.
+        assert set(np.unique(batch["instance"])) == {-1, 1}
+
+
+@pytest.mark.parametrize("num_pipelines", [2, 3])
+def test_training_dataset_shares_files(paths, num_pipelines):
+    settings = {"sharing": "file", "num_pipelines": num_pipelines}
+    streams = []
+    for index in range(num_pipelines):
+        count = sum(_COUNTS[index::num_pipelines])
+        own = _stream(paths, 3 * count, pipeline_index=index, **settings)
+        epochs = [sorted(_names(own[k : k + count])) for k in range(0, 3 * count, count)]
+        # Picture k lies in file k mod 3: each pipeline sees its own files once an epoch.
+        files = [f for f in range(3) if f % num_pipelines == index]
+        numbers = [k for k in range(_NUM_EXAMPLES) if k % 3 in files]
+        assert epochs == [sorted(f"picture_{k}" for k in numbers)] * 3
+        streams.append(own)
+        for start in (num_pipelines, 4 * num_pipelines):
+            resumed = _stream(paths, 5, pipeline_index=index, start_example=start, **settings)
+            assert resumed == own[start // num_pipelines :][:5]
+    seeds = [seed for stream in streams for _, seed in stream]
+    assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize(
+    "counts, num_pipelines, sharing, why",
+    [
+        ((4, 4, 3), 1, "data", "one pipeline"),
+        ((4, 4, 3), 4, "data", "3 files are fewer than 4"),
+        ((4, 4, 3), 2, "data", "4 to 7 examples"),
+        ((4, 4, 4, 4), 2, "file", "4 files give parts of 8 to 8 examples"),
+        ((100,) * 10, 3, "data", "300 to 400"),
+        ((100,) * 31, 3, "file", "1000 to 1100"),
+        ((5, 0), 2, "data", "0 to 5"),
+    ],
+)
+def test_choose_sharing(counts, num_pipelines, sharing, why):
+    found, reason = input_pipeline.choose_sharing(counts, num_pipelines)
+    assert found == sharing and why in reason
+
+
+def test_fewer_files_than_pipelines_do_not_hang(mixed_paths):
+    # One file among three: every pipeline still gets its third of the stream.
+    for index in range(3):
+        dataset = input_pipeline.training_dataset(
+            *(mixed_paths,),
+            **{"num_examples": (4,), "batch_size": 1, "seed": 0},
+            num_pipelines=3,
+            pipeline_index=index,
+        )
+        assert len(list(dataset.take(5))) == 5
 
 
 def test_damage_stops_the_stream_and_is_found_by_name(paths, tmp_path):

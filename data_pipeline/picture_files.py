@@ -1,0 +1,141 @@
+"""Picture files: their pixels, the way a viewer shows them, whatever their mode and format."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import tensorflow as tf
+from PIL import ExifTags, Image, ImageOps
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+
+# What Pillow's decoders raise on files that are cut off, spoilt, or far too large.
+DECODER_ERRORS = (
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
+    Image.DecompressionBombError,
+)
+# Where a PNG file says how many bits its samples have.
+PNG_DEPTH_BYTE = 24
+# By format, the modes in which the bytes of a file and the pixels a viewer shows are the same.
+_PLAIN_MODES = {"JPEG": ("RGB", "L"), "PNG": ("RGB", "L")}
+
+
+def read_picture(path: str) -> np.ndarray:
+    """Returns the pixels [H, W, 3] uint8 of a picture file, the way a viewer shows them.
+
+    The EXIF rotation is applied, alpha is dropped, grey and palettes become RGB, 16-bit samples
+    keep their high byte; of an animation the first frame.
+
+    Raises:
+      ValueError: naming the file, if it cannot be read as a picture or holds neither 8- nor
+        16-bit samples.
+    """
+    return _upright_pixels(path, io.BytesIO(read_file(path)))
+
+
+def read_for_record(path: str) -> bytes | np.ndarray:
+    """Returns a picture as a record holds it: the file's own bytes where these show the same.
+
+    That is a JPEG or PNG of 8-bit grey or RGB without rotation; of anything else the pixels of
+    `read_picture`. Whether the bytes can be decoded is left to who encodes the record.
+
+    Raises:
+      ValueError: as `read_picture`.
+    """
+    content = read_file(path)
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            is_upright = picture.getexif().get(ExifTags.Base.Orientation, 1) == 1
+            is_plain = is_upright and picture.mode in _PLAIN_MODES.get(picture.format, ())
+            # A grey PNG of 1, 2 or 4 bits has mode L too: only 8 bits are sure to decode alike.
+            is_plain = is_plain and (picture.format == "JPEG" or content[PNG_DEPTH_BYTE] == 8)
+    except DECODER_ERRORS as error:
+        raise ValueError(_unreadable(path, error)) from error
+    return content if is_plain else _upright_pixels(path, io.BytesIO(content))
+
+
+def size_of(picture: bytes | np.ndarray) -> tuple[int, int]:
+    """Returns (H, W) in pixels of what `read_for_record` returned; of a file reads the head."""
+    return _stored_size(picture) if isinstance(picture, bytes) else picture.shape[:2]
+
+
+def require_size_of_picture(
+    picture_path: str, picture: bytes | np.ndarray, label_path: str, size: tuple[int, int]
+) -> None:
+    """Returns nothing; stops where a label map has not the size of its picture.
+
+    Args:
+      picture_path: the picture's file.
+      picture: what `read_for_record` returned for it.
+      label_path: the label map's file.
+      size: of the label map, (H, W) in pixels.
+
+    Raises:
+      ValueError: the sizes differ; the message names both files, and says if the label map has the
+        size the picture had before its EXIF rotation.
+    """
+    expected = size_of(picture)
+    if tuple(size) == expected:
+        return
+    message = (
+        f"{label_path} must have the size of its picture {picture_path}, {_described(expected)}, "
+        f"got {_described(size)}"
+    )
+    if isinstance(picture, np.ndarray) and tuple(size) == _stored_size(read_file(picture_path)):
+        message += (
+            "; it fits the picture as stored, before its EXIF rotation: rotate the label map like "
+            "the picture, or remove the EXIF orientation of the picture"
+        )
+    raise ValueError(message)
+
+
+def read_file(path: str) -> bytes:
+    """Returns the content of a file, from any file system TensorFlow knows.
+
+    Raises:
+      ValueError: naming the file, if there is none or it cannot be read.
+    """
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return file.read()
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"{path} cannot be read ({error.message}); check path and rights"
+        ) from error
+
+
+def _upright_pixels(path: str, file: io.BytesIO) -> np.ndarray:
+    try:
+        with Image.open(file) as picture:
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+    except DECODER_ERRORS as error:
+        raise ValueError(_unreadable(path, error)) from error
+    if upright.mode == "F" or upright.mode.startswith("I"):
+        return _grey_16_bit(path, np.asarray(upright))
+    return np.asarray(upright.convert("RGB"))
+
+
+def _stored_size(content: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(content)) as picture:
+        return picture.height, picture.width
+
+
+def _described(size: tuple[int, int]) -> str:
+    return f"{size[1]} x {size[0]} pixels"
+
+
+def _grey_16_bit(path: str, grey: np.ndarray) -> np.ndarray:
+    if grey.dtype.kind == "f" or grey.min() < 0 or grey.max() > 65535:
+        raise ValueError(
+            f"{path} holds {grey.dtype} samples from {grey.min()} to {grey.max()}; save it with 8 "
+            "or 16 bits a sample"
+        )
+    return np.repeat((grey >> 8).astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
+
+
+def _unreadable(path: str, error: Exception) -> str:
+    return f"{path} cannot be read as a picture ({error}); check the file or save it again as PNG"
