@@ -1,0 +1,58 @@
+"""What a .mat file may hold, and what is said of one that does not."""
+
+import numpy as np
+import pytest
+import scipy.io
+
+from data_pipeline.mat_files import label_map, mat_field, read_mat
+
+
+def test_read_mat_gives_a_field_of_a_struct(tmp_path):
+    path = str(tmp_path / "a.mat")
+    scipy.io.savemat(path, {"GTinst": {"Segmentation": np.array([[1, 2]], np.uint8)}, "other": 1})
+    struct = read_mat(path, "GTinst")
+    np.testing.assert_array_equal(mat_field(path, struct, "Segmentation"), [[1, 2]])
+    for name, variable in (("None", "Segmentation"), ("Segmentation", "nothing")):
+        with pytest.raises(ValueError, match=r"a\.mat (must hold a struct|has no variable)"):
+            mat_field(path, read_mat(path, variable), name)
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda content: b"no mat file", r"a\.mat cannot be read as a \.mat file"),
+        (lambda content: content[: len(content) // 2], r"a\.mat cannot be read as a \.mat file"),
+        (lambda content: b"", r"a\.mat cannot be read as a \.mat file"),
+        (lambda content: b"MATLAB 7.3 MAT-file" + content, r"a\.mat is .* 7\.3; save it .*-v7"),
+        (None, r"a\.mat cannot be read \("),
+    ],
+)
+def test_read_mat_names_a_bad_file(tmp_path, damage, message):
+    path = tmp_path / "a.mat"
+    if damage is not None:
+        scipy.io.savemat(path, {"x": np.arange(1000)})
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=message):
+        read_mat(str(path), "x")
+
+
+def test_label_map_takes_whole_numbers_of_any_type():
+    for dtype in (bool, np.uint8, np.uint16, np.int32, np.float64):
+        found = label_map("a.mat", np.array([[0, 1]], dtype))
+        assert found.dtype == np.int32 and found.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (np.array([[0.5]]), "must hold whole numbers, got fractions or NaN"),
+        (np.array([[np.nan]]), "must hold whole numbers, got fractions or NaN"),
+        (np.array([1, 2]), r"must be \[H, W\] numbers, got int64 \(2,\)"),
+        (np.zeros((0, 3)), r"must be \[H, W\] numbers"),
+        (np.array([["a"]]), r"must be \[H, W\] numbers"),
+        (np.array([[None]]), r"must be \[H, W\] numbers, got object"),
+    ],
+)
+def test_label_map_refuses_by_name(labels, message):
+    with pytest.raises(ValueError, match=rf"a\.mat: a label map {message}"):
+        label_map("a.mat", labels)
