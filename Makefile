@@ -1,14 +1,14 @@
 # make demo    digits to a served model, in a virtual environment of its own
 # make test    all tests but the slow ones
-# make prove   the slow ones: training bars
+# make prove   the slow ones: training bars, and every data set in ../shared/data
 # make lint    ruff
-# On another Python or stack: make test PYTHON=python3.10 VENV=.venv-addons EXTRAS=test,addons
+# On another Python or stack: make test PYTHON=python3.10 VENV=.venv-addons EXTRAS=test,addons,beam
 
 # The newest Python that really runs: a version manager may leave names behind that do not.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
-EXTRAS ?= test,convert
+EXTRAS ?= test,convert,beam
 RUN ?= runs/digits
 SEED ?= 0
 
@@ -31,7 +31,7 @@ demo: $(VENV)/.ready
 		--started=$(STARTED)
 
 test: $(VENV)/.ready
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest -m "not slow" -n 2 --dist loadfile
 
 prove: $(VENV)/.ready
 	$(PY) -m pytest -m slow

@@ -7,7 +7,7 @@ import pytest
 from mat_makers import write_bsds
 from PIL import Image
 
-from data_pipeline import schema
+from data_pipeline import conversion, schema
 from data_pipeline.bsds import list_bsds, read_bsds
 
 
@@ -78,3 +78,19 @@ def test_read_bsds_names_a_bad_file(folder, maps, message):
         write_bsds(path, *maps)
     with pytest.raises(ValueError, match=message):
         read_bsds(list_bsds(str(folder))["train"][0])
+
+
+def test_an_unreadable_mat_is_skipped_by_name(folder, tmp_path):
+    (folder / "groundTruth" / "train" / "1.mat").write_bytes(b"spoilt")
+    write_bsds(folder / "groundTruth" / "train" / "4.mat", [np.ones((5, 7))], [np.ones((5, 7))])
+    shutil.copy(folder / "images/train/1.jpg", folder / "images/train/4.jpg")
+    sources = list_bsds(str(folder))["train"]
+    out = str(tmp_path / "out")
+    with pytest.raises(ValueError, match=r"train/1\.mat cannot be read as a \.mat file"):
+        conversion.write_split(read_bsds, sources, out, "train")
+    manifest = conversion.write_split(read_bsds, sources, out, "train", on_error="skip")
+    entry = manifest["splits"]["train"]
+    assert entry["num_examples"] == 1
+    assert [(x["name"], "1.mat cannot be read" in x["problem"]) for x in entry["skipped"]] == [
+        ("1", True)
+    ]

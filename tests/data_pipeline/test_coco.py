@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipeline import schema
+from data_pipeline import conversion, schema
 from data_pipeline.coco import list_coco, read_coco
 
 _SHARED = pathlib.Path(__file__).parents[3] / "shared" / "data" / "coco128seg"
@@ -149,6 +149,26 @@ def test_list_coco_finds_problems_of_single_pictures(tmp_path):
     assert set(problems) == set(expected)
     for name, part in expected.items():
         assert part in problems[name]
+
+
+def test_a_json_that_points_nowhere_is_skipped_by_name(tmp_path):
+    images = [
+        {"id": 1, "file_name": "good.jpg", "height": 4, "width": 6},
+        {"id": 2, "file_name": "gone.jpg", "height": 4, "width": 6},
+    ]
+    _write(tmp_path, [_annotation(1, _RECTANGLE, image=1)], images)
+    os.remove(tmp_path / "gone.jpg")
+    sources, classes = list_coco(str(tmp_path / "x.json"), str(tmp_path))
+    out, message = str(tmp_path / "out"), "gone.jpg is in the annotations, and there is no such"
+    with pytest.raises(ValueError, match=message):
+        conversion.write_split(read_coco, sources, out, "train", classes=classes)
+    manifest = conversion.write_split(
+        read_coco, sources, out, "train", classes=classes, on_error="skip"
+    )
+    entry = manifest["splits"]["train"]
+    assert entry["num_instances"] == 1
+    assert [x["name"] for x in entry["skipped"]] == ["gone"]
+    assert message in entry["skipped"][0]["problem"]
 
 
 @pytest.mark.parametrize(
