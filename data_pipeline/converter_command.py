@@ -71,7 +71,8 @@ def convert_splits(
     patterns = [os.path.join(_OUTPUT_DIR.value, f"{split}-*") for split in splits]
     print("Next:")
     print(f"  python -m data_pipeline.inspect_main --shards='{patterns[0]}' --picture=sheet.png")
-    print(f"  python train_main.py --run_dir=runs/mine --train_shards='{patterns[0]}'")
+    scored = f" --eval_shards='{patterns[1]}'" if len(patterns) > 1 else ""
+    print(f"  python train_main.py --run_dir=runs/mine --train_shards='{patterns[0]}'{scored}")
 
 
 def run_converter(main: Callable[[list[str]], int | None]) -> None:

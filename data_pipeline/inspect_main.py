@@ -19,12 +19,13 @@ from absl import flags
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from data_pipeline import command_line, inspection, shards
+from data_pipeline import augment, augmentation_flags, command_line, inspection, shards
 from data_pipeline.label_statistics import describe_statistics, find_segments
 from data_pipeline.labelled_picture import LabelledPicture
 from data_pipeline.shard_writing import write_json
 from rpe_tf import drawing
 
+flags.adopt_module_key_flags(augmentation_flags)
 _SHARDS = flags.DEFINE_string(
     "shards", None, "Shards: a glob, or several separated by commas, such as '/data/train-*'."
 )
@@ -33,6 +34,12 @@ _PICTURE = flags.DEFINE_string(
     "picture", None, "PNG file for pictures with their labels drawn in; optional."
 )
 _NUM_PICTURES = flags.DEFINE_integer("num_pictures", 12, "Pictures drawn.", lower_bound=1)
+_NUM_AUGMENTED = flags.DEFINE_integer(
+    "num_augmented",
+    0,
+    "Versions of each drawn beside it, changed as in training.",
+    0,
+)
 
 _SHOWN_NAMES, _SHOWN_FAULTS = 5, 50
 _SIDE_PX = 320  # Longest side of a picture drawn.
@@ -56,7 +63,12 @@ def main(argv: list[str]) -> int:
     if _JSON.value:
         write_json(_JSON.value, inspection.summarize(found))
     if _PICTURE.value:
-        _draw(found, _PICTURE.value, _NUM_PICTURES.value)
+        pictures = list(inspection.spread_pictures(found, _NUM_PICTURES.value))
+        augmented = [
+            _augmented(picture, number, _NUM_AUGMENTED.value)
+            for number, (_, picture) in enumerate(pictures)
+        ]
+        _write_sheet(pictures, augmented, found.classes, _PICTURE.value)
     if not found.faults:
         print(f"{len(paths)} shards: no fault")
         return 0
@@ -70,19 +82,37 @@ def _some(lines: Sequence[str], num: int, separator: str) -> str:
     return separator.join([*lines[:num], *more])
 
 
-def _draw(found: inspection.Inspection, path: str, num_pictures: int) -> None:
-    pictures = list(inspection.spread_pictures(found, num_pictures))
+def _augmented(picture: LabelledPicture, number: int, num: int) -> list[LabelledPicture]:
+    """Returns versions of a picture as training would see them; its number and theirs draw them."""
+    augmentation = augmentation_flags.augmentation_from_flags()
+    example = {"image": tf.constant(picture.image), "instance": tf.constant(picture.instance)}
+    versions = []
+    for k in range(num if augmentation else 0):
+        seeded = example | {"seed": tf.constant([number, k])}
+        version = augment.augment(seeded, augmentation, crop_size=None, stride=1)
+        versions.append(LabelledPicture(version["image"].numpy(), version["instance"].numpy()))
+    return versions
+
+
+def _write_sheet(
+    pictures: Sequence[tuple[str, LabelledPicture]],
+    augmented: Sequence[Sequence[LabelledPicture]],
+    classes: Sequence[str],
+    path: str,
+) -> None:
     if not pictures:
         print(f"there is no picture to draw, so {path} is not written", file=sys.stderr)
         return
     content = io.BytesIO()
-    draw_sheet(pictures, found.classes).save(content, "PNG")
+    draw_sheet(pictures, classes, augmented).save(content, "PNG")
     with tf.io.gfile.GFile(path, "wb") as file:
         file.write(content.getvalue())
 
 
 def draw_sheet(
-    pictures: Sequence[tuple[str, LabelledPicture]], classes: Sequence[str]
+    pictures: Sequence[tuple[str, LabelledPicture]],
+    classes: Sequence[str],
+    augmented: Sequence[Sequence[LabelledPicture]] = (),
 ) -> Image.Image:
     """Returns a sheet of pictures, each beside its instances with their ids.
 
@@ -92,15 +122,20 @@ def draw_sheet(
     Args:
       pictures: name and content, at least one; images are arrays.
       classes: class names, index = semantic id.
+      augmented: for each picture, equally many versions to draw beside it.
     """
     columns = ["image", "instances"]
     if any(picture.semantic is not None for _, picture in pictures):
         columns.append("classes")
     if any(picture.annotator_boundary is not None for _, picture in pictures):
         columns.append("annotators")
+    num_augmented = len(augmented[0]) if augmented else 0
+    columns += [f"augmented {k + 1}" for k in range(num_augmented)]
     groups = []
-    for name, picture in pictures:
+    for number, (name, picture) in enumerate(pictures):
         cells = _cells(name, picture, classes)
+        for k in range(num_augmented):
+            cells[f"augmented {k + 1}"] = _overlaid(augmented[number][k])
         blank = np.full_like(cells["image"], 255)
         groups.append([cells.get(column, blank) for column in columns])
     # About as wide as high, so that a screen shows it whole.
@@ -111,6 +146,13 @@ def draw_sheet(
         for k in range(0, len(groups), num_beside)
     ]
     return drawing.contact_sheet(rows, columns * num_beside)
+
+
+def _overlaid(picture: LabelledPicture) -> np.ndarray:
+    height, width = picture.instance.shape
+    pick = _shown_pixels(height, width)
+    shown = drawing.overlay(_shown_image(picture.image, pick), picture.instance[pick])
+    return _under_words(shown, [(f"{width} x {height} px", 0)])
 
 
 def _cells(name: str, picture: LabelledPicture, classes: Sequence[str]) -> dict[str, np.ndarray]:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import tensorflow as tf
 from absl import flags, logging
 
-from data_pipeline import input_pipeline, shards
-from data_pipeline.augment import Augmentation, check_augmentation
+from data_pipeline import augmentation_flags, input_pipeline, shards
+from data_pipeline.augment import Augmentation
 
-_DEFAULTS = Augmentation()
+flags.adopt_module_key_flags(augmentation_flags)
 
 _TRAIN_SHARDS = flags.DEFINE_string("train_shards", None, "Glob(s) of TFRecord shards to train on.")
 _EVAL_SHARDS = flags.DEFINE_list(
@@ -29,29 +29,6 @@ _SHARING = flags.DEFINE_enum(
     ["auto", *input_pipeline.SHARINGS],
     "Among hosts: each reads its own files, or all read all data and keep a part; auto: by count.",
 )
-_AUGMENT = flags.DEFINE_bool("augment", True, "Change pictures at random, as below (§5.1).")
-_SCALE = flags.DEFINE_list(
-    "scale", [str(x) for x in _DEFAULTS.scale], "LEAST,MOST factor of a picture's size, > 0."
-)
-_ROTATION_DEGREES = flags.DEFINE_float(
-    "rotation_degrees", _DEFAULTS.rotation_degrees, "Most rotation, to either side.", 0, 180
-)
-_FLIP = flags.DEFINE_bool("flip", _DEFAULTS.flip, "Mirror every other picture, left and right.")
-_CROP_MARGIN_PX = flags.DEFINE_integer(
-    "crop_margin_px", _DEFAULTS.crop_margin_px, "Pixels cut off a side without --crop_size.", 0
-)
-_BRIGHTNESS = flags.DEFINE_float(
-    "brightness", _DEFAULTS.brightness, "Most added or taken away, as a share of white.", 0, 1
-)
-_CONTRAST = flags.DEFINE_float(
-    "contrast", _DEFAULTS.contrast, "Its factor lies in 1 ± this, in [0, 1].", 0, 1
-)
-_SATURATION = flags.DEFINE_float(
-    "saturation", _DEFAULTS.saturation, "Its factor lies in 1 ± this, in [0, 1].", 0, 1
-)
-_HUE_DEGREES = flags.DEFINE_float(
-    "hue_degrees", _DEFAULTS.hue_degrees, "Most turn about the grey axis, to either side.", 0, 180
-)
 
 
 def settings_from_flags() -> dict:
@@ -60,22 +37,12 @@ def settings_from_flags() -> dict:
     Raises:
       ValueError: a flag is out of its range.
     """
-    augmentation = None
-    if _AUGMENT.value:
-        augmentation = Augmentation(
-            scale=_numbers("scale", _SCALE.value, float),
-            rotation_degrees=_ROTATION_DEGREES.value,
-            flip=_FLIP.value,
-            crop_margin_px=_CROP_MARGIN_PX.value,
-            brightness=_BRIGHTNESS.value,
-            contrast=_CONTRAST.value,
-            saturation=_SATURATION.value,
-            hue_degrees=_HUE_DEGREES.value,
-        )
-        check_augmentation(augmentation)
-    elif _CROP_SIZE.value:
+    augmentation = augmentation_flags.augmentation_from_flags()
+    if augmentation is None and _CROP_SIZE.value:
         raise ValueError("--crop_size is a part of augmentation; it cannot go with --noaugment")
-    crop_size = _numbers("crop_size", _CROP_SIZE.value, int) if _CROP_SIZE.value else None
+    crop_size = None
+    if _CROP_SIZE.value:
+        crop_size = augmentation_flags.two_numbers("crop_size", _CROP_SIZE.value, int)
     return {
         "train_shards": _TRAIN_SHARDS.value,
         "eval_shards": _EVAL_SHARDS.value,
@@ -130,11 +97,3 @@ def distributed_batches(
         )
 
     return iter(strategy.distribute_datasets_from_function(one_worker))
-
-
-def _numbers(name: str, values: list[str], kind: type) -> tuple:
-    try:
-        low, high = map(kind, values)
-    except ValueError as error:
-        raise ValueError(f"--{name} must be two numbers, got {','.join(values)}") from error
-    return low, high

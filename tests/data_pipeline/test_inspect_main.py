@@ -67,6 +67,10 @@ def test_inspect_main_reports_what_it_finds(tmp_path):
             f"--json={tmp_path}/new/sound.json",
             f"--picture={tmp_path}/new/sheet.png",
             "--num_pictures=2",
+            # A version that is changed by nothing.
+            *("--num_augmented=1", "--scale=1,1", "--rotation_degrees=0", "--noflip"),
+            *("--crop_margin_px=0", "--brightness=0", "--contrast=0", "--saturation=0"),
+            "--hue_degrees=0",
         ],
         [f"--shards={tmp_path}/damaged/train-*", f"--json={tmp_path}/damaged.json"],
     )
@@ -93,11 +97,11 @@ def _require_sound(code, out, err, folder):
 
 
 def _require_sheet(sheet):
-    """Image, instances, classes and annotators beside each other; the second picture below."""
-    assert sheet.shape[1] == _GAP + 4 * (_SIDE + _GAP)
+    """Image, instances, classes, annotators, an augmented version; the second picture below."""
+    assert sheet.shape[1] == _GAP + 5 * (_SIDE + _GAP)
     top = sheet.shape[0] - _GAP - _SIDE
-    lefts = [_GAP + k * (_SIDE + _GAP) for k in range(4)]
-    image, instances, classes, annotators = (
+    lefts = [_GAP + k * (_SIDE + _GAP) for k in range(5)]
+    image, instances, classes, annotators, augmented = (
         sheet[top : top + _SIDE, left : left + _SIDE] for left in lefts
     )
     assert (image == (20, 200, 90)).all()
@@ -113,3 +117,5 @@ def _require_sheet(sheet):
     assert (classes[:, void] == 128).all() and (classes[:, right] == 0).all()
     assert (annotators[:, 60:80] == 128).all()  # One of two.
     assert (annotators[:, :60] == 0).all() and (annotators[:, 80:] == 0).all()
+    assert (augmented[:, :159] == tinted).all()  # Column 159 is the outline.
+    assert (augmented[:, right] == (20, 200, 90)).all()
