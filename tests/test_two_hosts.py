@@ -1,0 +1,74 @@
+"""Two processes of this machine as the two hosts of a cluster, with fewer files and with enough."""
+
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from data_pipeline import conversion
+from data_pipeline.labelled_picture import LabelledPicture, Source
+from rpe_tf import run_folder
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_FLAGS = [
+    *("--width=8", "--num_levels=2", "--embedding_dim=4", "--batch_size=4", "--num_pixels=64"),
+    *("--num_steps=4", "--report_every=1", "--crop_size=16,16", "--strategy=multi_worker"),
+]
+
+
+def _picture(source):
+    image = np.random.default_rng(source.details).integers(0, 256, (20, 20, 3), np.uint8)
+    return LabelledPicture(image, (image[..., 0] // 64).astype(np.int32))
+
+
+def _free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("localhost", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def _train_on_two_hosts(folder, num_shards):
+    """What each of two workers said."""
+    sources = [Source(f"p_{k}", details=k) for k in range(8)]
+    conversion.write_split(_picture, sources, str(folder), "train", num_shards=num_shards)
+    addresses = [f"localhost:{port}" for port in _free_ports(2)]
+    processes = []
+    for index in range(2):
+        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        processes.append(
+            subprocess.Popen(
+                [
+                    *(sys.executable, "train_main.py", f"--run_dir={folder}/run"),
+                    *(f"--train_shards={folder}/train-*", *_FLAGS),
+                ],
+                cwd=_ROOT,
+                env={**os.environ, "TF_CONFIG": json.dumps(cluster), "TF_CPP_MIN_LOG_LEVEL": "3"},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    said = [process.communicate(timeout=240)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    return said
+
+
+@pytest.mark.parametrize(
+    "num_shards, shared", [(1, "DATA: 1 files are fewer than 2"), (4, "FILE: 4 files give parts")]
+)
+def test_two_hosts_share_the_data_and_agree(tmp_path, num_shards, shared):
+    said = _train_on_two_hosts(tmp_path, num_shards)
+    losses = [re.findall(r"step \d/4  loss_loop_0 ([\d.e+-]+)", one) for one in said]
+    assert len(losses[0]) == 4 and losses[0] == losses[1]
+    assert all(f"data shared out by {shared}" in one for one in said)
+    # Only the first writes.
+    assert [row["step"] for row in run_folder.read_metrics(f"{tmp_path}/run")] == [1, 2, 3, 4]
