@@ -1,7 +1,7 @@
-"""Colour jitter as matrices: each change of colour is affine in RGB, so all of them are one product.
+"""Colour jitter as matrices: each change of colour is affine in RGB, so all are one product.
 
-A colour matrix [3, 4] maps (r, g, b) in [0, 255] to M[:, :3] · (r, g, b) + M[:, 3]. Nothing is clipped
-or rounded between two changes: that comes once, after the last.
+A colour matrix [3, 4] maps (r, g, b) in [0, 255] to M[:, :3] · (r, g, b) + M[:, 3]. Nothing is
+clipped or rounded between two changes: that comes once, after the last.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Geometry of one example: matrices from output to source, and one resampling by their product.
 
-A pixel is an area: pixel (row i, column j) covers [i, i+1) x [j, j+1), so its centre is at (x, y) = (j +
-0.5, i + 0.5) and a picture of W columns spans 0 to W. Scaling about the origin then keeps the
-picture's corner, and doubling its size shifts nothing by half a pixel. All matrices [3, 3] map an
+A pixel is an area: the one in row i, column j covers x from j to j + 1, y from i to i + 1. So its
+centre is (j + 0.5, i + 0.5) and a picture of W columns spans 0 to W. Scaling about the origin then
+keeps the picture's corner: doubling the size shifts nothing by half a pixel. Matrices [3, 3] map an
 output point (x, y, 1) to the point of the source picture that is seen there.
 
 The resampling is compiled by XLA where the output's size is static: plain TensorFlow writes each
@@ -34,7 +34,7 @@ def scaling(factor: tf.Tensor | float) -> tf.Tensor:
 
 
 def rotation(radians: tf.Tensor | float) -> tf.Tensor:
-    """Returns the matrix [3, 3] that turns the source about the origin, clockwise as one sees it."""
+    """Returns the matrix [3, 3] that turns the source about the origin, clockwise to the eye."""
     radians = tf.convert_to_tensor(radians, tf.float32)
     cosine, sine = tf.cos(radians), tf.sin(radians)
     return _matrix([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
@@ -162,11 +162,11 @@ def _sample_image(
     output_size: tuple[int, int] | tuple[tf.Tensor, tf.Tensor],
 ) -> tf.Tensor:
     """Returns [height, width] int32, r + 256 g + 65536 b of every pixel."""
-    # Milliseconds of one core for 321 x 481, TensorFlow 2.21 / 2.15, both cores busy: this 1.3 / 1.2.
-    # Reading int32 words, three for two pixels: 1.3 / 0.9, but another 0.3 more in the whole on 2.21.
-    # Packing pixels to int32 first: 1.1 / 0.75 and 0.35 for the packing; with weights of 8 bits and two
-    # channels a multiplication no less. Reading bytes: 1.6 / 1.7. A channel an output: 3.4.
-    # ImageProjectiveTransformV3: 6.4, and 0.9 for colour.
+    # Milliseconds for 321 x 481 on a busy core, TensorFlow 2.21 / 2.15: this 1.3 / 1.2. Reading
+    # int32 words, three for two pixels: 1.3 / 0.9 (of the two LLVMs the older uses vector gathers).
+    # Packing pixels into int32 first: 1.1 / 0.75, and 0.35 to pack; with weights of 8 bits and two
+    # channels in a product no less. Reading bytes: 1.6 / 1.7. An output a channel: 3.4. All the
+    # same uncompiled: 11. ImageProjectiveTransformV3: 6.4, and 0.9 for colour.
     x, y = _source_points(matrix, output_size)
     last = tf.cast(size - 1, tf.float32)
     x = tf.clip_by_value(x - 0.5, 0.0, last[1])
@@ -192,7 +192,7 @@ def _between_two_pixels(
     index = tf.bitwise.right_shift(first_byte, 3)
     shift = tf.cast(8 * tf.bitwise.bitwise_and(first_byte, 7), tf.uint64)
     low, high = (tf.bitcast(tf.gather(words, index + k), tf.uint64) for k in (0, 1))
-    # The six bytes of both pixels, moved to the low end. Two left shifts, for one by 64 is undefined.
+    # The six bytes of both pixels, moved to the low end. One left shift by 64 would be undefined.
     high = tf.bitwise.left_shift(high, tf.constant(1, tf.uint64))
     high = tf.bitwise.left_shift(high, tf.bitwise.bitwise_xor(shift, tf.constant(63, tf.uint64)))
     pair = tf.bitwise.bitwise_or(tf.bitwise.right_shift(low, shift), high)
