@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from data_pipeline.augment import Augmentation
 
 from data_pipeline import conversion, input_pipeline, shards
+from data_pipeline.augment import Augmentation
 from data_pipeline.labelled_picture import LabelledPicture, Source
 
 _NUM_EXAMPLES = 11
