@@ -11,6 +11,7 @@ import math
 import os
 import posixpath
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -51,6 +52,11 @@ def list_coco(
     return sources, ["background", *(categories[number]["name"] for number in index)]
 
 
+def count_objects(sources: Iterable[Source]) -> int:
+    """Returns how many objects are annotated in some pictures, crowds left out."""
+    return sum(not x["is_crowd"] for source in sources for x in source.details["annotations"])
+
+
 def read_coco(source: Source) -> LabelledPicture:
     """Returns a picture with its objects, numbered in the order of their annotations, and classes.
 
@@ -84,11 +90,12 @@ def _mask(annotation: dict, size: tuple[int, int]) -> np.ndarray:
     outline = annotation["segmentation"]
     try:
         if isinstance(outline, list):
-            _require_polygons(outline)
+            _require_polygons(outline, size)
             rle = coco_mask.merge(coco_mask.frPyObjects(outline, *size))
         elif list(outline["size"]) != list(size):
             raise ValueError(f"its size is {outline['size']}, the picture's {list(size)}")
         elif isinstance(outline["counts"], list):
+            _require_run_lengths(outline["counts"])
             rle = coco_mask.frPyObjects(outline, *size)
         else:
             rle = {"size": list(size), "counts": str(outline["counts"]).encode()}
@@ -97,14 +104,38 @@ def _mask(annotation: dict, size: tuple[int, int]) -> np.ndarray:
         raise ValueError(f"annotation {annotation['id']} is no outline: {error}") from error
 
 
-def _require_polygons(polygons: list) -> None:
+def _require_polygons(polygons: list, size: tuple[int, int]) -> None:
     for points in polygons:
         if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
             raise ValueError(f"a polygon needs x, y of three points or more, got {points!r:.80}")
-        if not all(isinstance(x, int | float) and math.isfinite(x) for x in points):
+        if not all(
+            isinstance(x, int) or (isinstance(x, float) and math.isfinite(x)) for x in points
+        ):
             raise ValueError(f"a polygon needs finite numbers, got {points!r:.80}")
+        _require_near_picture(points, size)
     if not polygons:
         raise ValueError("it has no polygon")
+
+
+def _require_near_picture(points: list, size: tuple[int, int]) -> None:
+    """Raises ValueError where a point lies further outside than the picture is large.
+
+    Outlines may reach beyond the border a little. Drawing takes memory by the length of the
+    outline, in the picture or not, so that one wrong number would take all there is.
+    """
+    for name, length, values in (("x", size[1], points[::2]), ("y", size[0], points[1::2])):
+        low, high = min(values), max(values)
+        if low < -length or high > 2 * length:
+            raise ValueError(
+                f"{name} from {low!r:.20} to {high!r:.20} is far outside of the picture, where it "
+                f"goes from 0 to {length}; is the outline of another picture, or in another unit?"
+            )
+
+
+def _require_run_lengths(counts: list) -> None:
+    wrong = [x for x in counts if not isinstance(x, int) or x < 0]
+    if wrong:
+        raise ValueError(f"run lengths must be whole numbers from 0 on, got {wrong[0]!r}")
 
 
 def _source(
@@ -154,18 +185,23 @@ def _annotations_by_image(path: str, content: dict, index: dict) -> dict[int, li
     return of_image
 
 
+# What is read of each part, and its type. COCO's ids are numbers; others name images by words.
 _KEYS = {
-    "images": ("id", "file_name", "height", "width"),
-    "annotations": ("id", "image_id", "category_id", "segmentation"),
-    "categories": ("id", "name"),
+    "images": {"id": int | str, "file_name": str, "height": int, "width": int},
+    "annotations": {
+        **{"id": int, "image_id": int | str, "category_id": int},
+        "segmentation": object,  # Looked at with its picture, so that it can be skipped.
+    },
+    "categories": {"id": int, "name": str},
 }
 
 
 def _read_json(path: str) -> dict:
     """Returns the content, of which the parts and keys that are read are sure to be there."""
+    text = read_file(path)
     try:
-        content = json.loads(read_file(path))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:  # Of letters, of numbers too long, of depth.
         raise ValueError(f"{path} is no JSON ({error})") from error
     for part, keys in _KEYS.items():
         rows = content.get(part) if isinstance(content, dict) else None
@@ -175,6 +211,11 @@ def _read_json(path: str) -> dict:
             missing = [key for key in keys if key not in row]
             if missing:
                 raise ValueError(f"{path}: {part}[{number}] lacks {missing}")
+            wrong = [key for key, kind in keys.items() if not isinstance(row[key], kind)]
+            if wrong:
+                raise ValueError(
+                    f"{path}: {wrong[0]!r} of {part}[{number}] cannot be {row[wrong[0]]!r:.80}"
+                )
     if not content["images"]:
         raise ValueError(f"{path} lists no images")
     return content

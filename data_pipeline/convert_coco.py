@@ -7,10 +7,10 @@ Example:
 
 from __future__ import annotations
 
-from absl import flags
+from absl import flags, logging
 
 from data_pipeline import converter_command
-from data_pipeline.coco import list_coco, read_coco
+from data_pipeline.coco import count_objects, list_coco, read_coco
 
 flags.adopt_module_key_flags(converter_command)
 _INPUT_DIR = flags.DEFINE_string("input_dir", None, "Folder of the pictures.")
@@ -29,7 +29,18 @@ def main(argv: list[str]) -> None:
     )
     settings = {"input_dir": _INPUT_DIR.value, "annotations": _ANNOTATIONS.value}
     splits = {_SPLIT.value: sources}
-    converter_command.convert_splits(read_coco, splits, classes=classes, settings=settings)
+    manifest = converter_command.convert_splits(
+        read_coco, splits, classes=classes, settings=settings
+    )
+    entry = manifest["splits"][_SPLIT.value]
+    skipped = {picture["name"] for picture in entry["skipped"]}
+    annotated = count_objects(source for source in sources if source.name not in skipped)
+    if annotated > entry["num_instances"]:
+        logging.warning(
+            "%d of %d annotated objects have no pixel: smaller ones cover them, or they are too "
+            "small to fill one",
+            *(annotated - entry["num_instances"], annotated),
+        )
 
 
 def run() -> None:

@@ -46,8 +46,8 @@ def convert_splits(
     *,
     classes: Sequence[str] = (),
     settings: Mapping[str, object],
-) -> None:
-    """Converts each split as the shared flags say, and prints what was written.
+) -> dict:
+    """Converts each split as the shared flags say, prints what was written, returns the manifest.
 
     Args:
       read: as in `conversion.write_split`; it and what it closes over can be pickled.
@@ -73,6 +73,7 @@ def convert_splits(
     print(f"  python -m data_pipeline.inspect_main --shards='{patterns[0]}' --picture=sheet.png")
     scored = f" --eval_shards='{patterns[1]}'" if len(patterns) > 1 else ""
     print(f"  python train_main.py --run_dir=runs/mine --train_shards='{patterns[0]}'{scored}")
+    return manifest
 
 
 def run_converter(main: Callable[[list[str]], int | None]) -> None:

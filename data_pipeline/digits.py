@@ -14,7 +14,10 @@ import struct
 import zlib
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
+
+from data_pipeline.picture_files import read_file
 
 SCAN_SIZE = 28
 # [digit, RGB] in [0, 1], read off the authors' published scenes.
@@ -116,14 +119,17 @@ def read_idx(path: str) -> np.ndarray:
       ValueError: neither file exists, it is no idx file of images or labels, or its length is not
         the one its header states.
     """
-    found = next((name for name in (path, path + ".gz") if os.path.isfile(name)), None)
+    names = (path, path + ".gz")
+    # As os.path.isfile, but wherever TensorFlow can read.
+    files = (x for x in names if tf.io.gfile.exists(x) and not tf.io.gfile.isdir(x))
+    found = next(files, None)
     if found is None:
         raise ValueError(
             f"{path}[.gz]: no such file; put the four MNIST idx files into one folder and name it."
         )
+    content = read_file(found)
     try:
-        with gzip.open(found) if found.endswith(".gz") else open(found, "rb") as file:
-            content = file.read()
+        content = gzip.decompress(content) if found.endswith(".gz") else content
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(
             f"{found}: damaged or cut-off gzip file ({error}); fetch it again."

@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import scipy.io
 
 from data_pipeline.picture_files import read_file
 
-_HDF5_VERSION = b"MATLAB 7.3"
+# MATLAB's 7.3 is HDF5 behind a header of its own; Octave writes HDF5 alone.
+_HDF5_STARTS = (b"MATLAB 7.3", b"\x89HDF")
+_HEADER_BYTES = 128
+_TAG_BYTES = 8
+_COMPRESSED = 15
 
 
 def read_mat(path: str, variable: str) -> np.ndarray:
     """Returns one variable of a .mat file of MATLAB 5 to 7, as `scipy.io.loadmat` gives it.
 
     Raises:
-      ValueError: naming the file, if it is no such file, is cut off, or lacks the variable.
+      ValueError: naming the file, if it is no such file, is cut off or spoilt, lacks the variable,
+        or that is no array. (Variables stored uncompressed have no checksum to find spoilt ones.)
     """
     content = read_file(path)
-    if content.startswith(_HDF5_VERSION):
-        raise ValueError(f"{path} is a .mat file of version 7.3; save it in MATLAB with -v7")
+    if content.startswith(_HDF5_STARTS):
+        raise ValueError(f"{path} is a .mat file of version 7.3 (HDF5); save it in MATLAB with -v7")
     try:
+        _require_checksums(content)
         variables = scipy.io.loadmat(io.BytesIO(content), variable_names=[variable])
     except Exception as error:  # scipy's reader raises many kinds on spoilt files.
         raise ValueError(f"{path} cannot be read as a .mat file ({error})") from error
     if variable not in variables:
         raise ValueError(f"{path} has no variable {variable!r}; is it of another data set?")
+    if not isinstance(variables[variable], np.ndarray):  # Sparse matrices are none.
+        raise ValueError(f"{path}: variable {variable!r} must be an array or struct")
     return variables[variable]
 
 
@@ -52,9 +62,11 @@ def label_map(path: str, labels: np.ndarray) -> np.ndarray:
     Raises:
       ValueError: naming the file, if it is not [H, W] or holds something else than whole numbers.
     """
-    if labels.ndim != 2 or 0 in labels.shape or labels.dtype.kind not in "biuf":
+    is_array = isinstance(labels, np.ndarray)  # A sparse matrix is none.
+    if not is_array or labels.ndim != 2 or 0 in labels.shape or labels.dtype.kind not in "biuf":
         raise ValueError(
-            f"{path}: a label map must be [H, W] numbers, got {labels.dtype} {labels.shape}"
+            f"{path}: a label map must be a full array [H, W] of numbers, got "
+            f"{type(labels).__name__} {labels.dtype} {labels.shape}"
         )
     # NaN equals nothing, itself neither.
     with np.errstate(invalid="ignore"):
@@ -62,3 +74,19 @@ def label_map(path: str, labels: np.ndarray) -> np.ndarray:
     if (whole != labels).any():
         raise ValueError(f"{path}: a label map must hold whole numbers, got fractions or NaN")
     return whole
+
+
+def _require_checksums(content: bytes) -> None:
+    """Raises zlib.error where a compressed variable is spoilt or cut off.
+
+    scipy's reader takes what it finds while it unpacks; on a spoilt file that ended the process
+    with a segmentation fault (scipy 1.15 and 1.18, a block of zeros in a file of SBD).
+    """
+    order = "<" if content[126:128] == b"IM" else ">"
+    position = _HEADER_BYTES
+    while position + _TAG_BYTES <= len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, position)
+        position += _TAG_BYTES
+        if kind == _COMPRESSED:
+            zlib.decompress(content[position : position + size])
+        position += size

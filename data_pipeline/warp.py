@@ -6,7 +6,7 @@ keeps the picture's corner: doubling the size shifts nothing by half a pixel. Ma
 output point (x, y, 1) to the point of the source picture that is seen there.
 
 The resampling is compiled by XLA where the output's size is static: plain TensorFlow writes each
-intermediate result of this arithmetic to memory, which takes seven times as long.
+intermediate result of this arithmetic to memory, which takes six times as long.
 """
 
 from __future__ import annotations
@@ -165,8 +165,8 @@ def _sample_image(
     # Milliseconds for 321 x 481 on a busy core, TensorFlow 2.21 / 2.15: this 1.3 / 1.2. Reading
     # int32 words, three for two pixels: 1.3 / 0.9 (of the two LLVMs the older uses vector gathers).
     # Packing pixels into int32 first: 1.1 / 0.75, and 0.35 to pack; with weights of 8 bits and two
-    # channels in a product no less. Reading bytes: 1.6 / 1.7. An output a channel: 3.4. All the
-    # same uncompiled: 11. ImageProjectiveTransformV3: 6.4, and 0.9 for colour.
+    # channels in a product no less. Reading bytes: 1.6 / 1.7. An output a channel: 3.4. This
+    # without XLA: 9. ImageProjectiveTransformV3: 6.4, and 0.9 for colour.
     x, y = _source_points(matrix, output_size)
     last = tf.cast(size - 1, tf.float32)
     x = tf.clip_by_value(x - 0.5, 0.0, last[1])

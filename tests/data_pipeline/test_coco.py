@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from data_pipeline import conversion, schema
-from data_pipeline.coco import list_coco, read_coco
+from data_pipeline.coco import count_objects, list_coco, read_coco
 
 _SHARED = pathlib.Path(__file__).parents[3] / "shared" / "data" / "coco128seg"
 # A rectangle of columns 1..3 and rows 1..2: a polygon's corners are the corners of pixels.
@@ -107,12 +107,31 @@ def test_pictures_without_annotations_stay_unless_asked(tmp_path):
         ({"size": [4, 6], "counts": "zzzz"}, "annotation 1 is no outline"),
         ({"size": [4, 6]}, "annotation 1 is no outline"),
         (None, "annotation 1 is no outline"),
+        # Drawn, such an outline would take all memory; the picture is 6 wide and 4 high.
+        ([[0, 0, 12.5, 0, 3, 3]], "x from 0 to 12.5 is far outside of the picture"),
+        ([[0, 0, 3, -4.5, 3, 3]], "y from -4.5 to 3 is far outside of the picture"),
+        ([[0, 0, 1e308, 0, 3, 3]], "x from 0 to 1e\\+308 is far outside"),
+        ([[0, 0, 10**400, 0, 3, 3]], "x from 0 to 10{19} is far outside"),
+        ({"size": [4, 6], "counts": [-5, 29]}, "whole numbers from 0 on, got -5"),
+        ({"size": [4, 6], "counts": [5.5, 18.5]}, "whole numbers from 0 on, got 5.5"),
     ],
 )
 def test_read_coco_refuses_what_is_no_outline(tmp_path, outline, message):
     sources, _ = _write(tmp_path, [_annotation(1, outline)])
     with pytest.raises(ValueError, match=message):
         read_coco(sources[0])
+
+
+def test_outlines_may_reach_beyond_the_border(tmp_path):
+    # By the picture's own size and no more: 6 x 4 pixels.
+    instance, _ = _maps(tmp_path, [_annotation(1, [[-6, -4, 12, -4, 12, 8, -6, 8]])])
+    assert instance == [[1] * 6] * 4
+
+
+def test_count_objects_leaves_out_crowds(tmp_path):
+    annotations = [_annotation(k, _RECTANGLE, iscrowd=int(k == 3)) for k in range(1, 5)]
+    sources, _ = _write(tmp_path, annotations)
+    assert count_objects(sources) == 3 and count_objects([]) == 0
 
 
 def test_read_coco_refuses_a_picture_of_another_size(tmp_path):
@@ -179,9 +198,16 @@ def test_a_json_that_points_nowhere_is_skipped_by_name(tmp_path):
         ({"annotations": [_annotation(1, [])] * 2}, "id 1 stands twice among its annotations"),
         ({"categories": [{"id": 3, "name": "a"}] * 2}, "id 3 stands twice among its categories"),
         ({"annotations": [{"id": 1}]}, r"annotations\[0\] lacks \['image_id', "),
+        ({"annotations": [_annotation("1", [])]}, r"'id' of annotations\[0\] cannot be '1'"),
+        ({"annotations": [_annotation(1, [], [7])]}, r"'image_id' of .* cannot be \[7\]"),
+        ({"categories": [{"id": 3, "name": 5}]}, r"'name' of categories\[0\] cannot be 5"),
         ({"categories": None}, "lacks the list 'categories'"),
         ({"images": []}, "lists no images"),
         ({"images": [3]}, "lacks the list 'images'"),
+        (
+            {"images": [{"id": 7, "file_name": "a.jpg", "height": 4.0, "width": 6}]},
+            r"'height' of images\[0\] cannot be 4\.0",
+        ),
     ],
 )
 def test_list_coco_refuses_a_wrong_file_by_name(tmp_path, changes, message):
@@ -189,7 +215,7 @@ def test_list_coco_refuses_a_wrong_file_by_name(tmp_path, changes, message):
         _write(tmp_path, **{"annotations": [], **changes})
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "\udcff", "3"])
+@pytest.mark.parametrize("content", ["{", "[]", "\udcff", "3", "9" * 5000])
 def test_list_coco_refuses_what_is_no_json(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match=r"x\.json (is no JSON|must be COCO's instances)"):

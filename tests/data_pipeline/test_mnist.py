@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from data_pipeline import schema
 from data_pipeline.mnist import list_mnist, mnist_digest, read_mnist
@@ -48,6 +49,14 @@ def test_mnist_digest_tells_other_scans_apart(folder, tmp_path):
     for prefix, num in (("train", 4), ("t10k", 2)):
         _write(other, prefix, np.zeros((num, 28, 28), np.uint8), np.zeros(num, np.uint8))
     assert mnist_digest(str(folder)) != mnist_digest(str(other))
+
+
+def test_mnist_is_read_from_any_file_system(folder):
+    # TensorFlow's own, in memory: only gfile can read there.
+    for path in folder.iterdir():
+        tf.io.gfile.makedirs("ram://mnist")
+        tf.io.gfile.copy(str(path), f"ram://mnist/{path.name}", overwrite=True)
+    assert mnist_digest("ram://mnist") == mnist_digest(str(folder))
 
 
 def test_list_mnist_names_a_missing_file(folder):

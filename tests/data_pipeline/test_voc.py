@@ -64,11 +64,11 @@ def test_list_voc_takes_the_lists_of_what_is_given(voc, sbd):
 
 
 def test_augmented_train_of_the_real_numbers():
-    # VOC 2012: 1,464 train, 1,449 val. SBD: 11,355 pictures, of which 9,118 are new, 1,133 are in
-    # VOC's train and 1,104 in its val: 9,118 + 1,464 = 10,582.
+    # VOC 2012: 1,464 train, 1,449 val. SBD: 11,355 pictures, of which 9,118 are new, 1,134 are in
+    # VOC's train and 1,103 in its val (counted in the published lists): 9,118 + 1,464 = 10,582.
     voc_train = [f"t{k}" for k in range(1464)]
     voc_val = [f"v{k}" for k in range(1449)]
-    sbd = [f"s{k}" for k in range(9118)] + voc_train[:1133] + voc_val[:1104]
+    sbd = [f"s{k}" for k in range(9118)] + voc_train[:1134] + voc_val[:1103]
     assert len(sbd) == 11355
     train = augmented_train(voc_train, voc_val, sbd)
     assert len(train) == 10582 and train == sorted(set(train))
