@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import multiprocessing.connection
 import os
 import threading
 from collections.abc import Sequence
 from concurrent import futures
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -48,28 +50,45 @@ def run_locally(jobs: Sequence[ShardJob], num_processes: int = 1, unit: str = "p
             _run_in_processes(jobs, min(most, len(jobs)), progress)
 
 
-def _run_in_processes(jobs: Sequence[ShardJob], num_processes: int, progress: tqdm) -> None:
+class _Pool(NamedTuple):
+    """Worker processes and what they share with this one."""
+
+    executor: futures.ProcessPoolExecutor
+    counter: Any  # of all pictures they have made
+    is_ending: Any  # event: what is still being written is not worth finishing
+
+
+@functools.cache  # Kept for the next split: to load TensorFlow takes a process some seconds.
+def _pool(num_processes: int) -> _Pool:
     # Not forked: a copy of a process that runs TensorFlow can hang.
     context = multiprocessing.get_context("spawn")
     counter, is_ending = context.Value("q", 0), context.Event()
-    with futures.ProcessPoolExecutor(
+    executor = futures.ProcessPoolExecutor(
         num_processes, context, initializer=_start_worker, initargs=(counter, is_ending)
-    ) as pool:
-        running = {pool.submit(_write_in_worker, job) for job in jobs}
-        try:
-            while running:
-                finished, running = futures.wait(running, 0.2, futures.FIRST_EXCEPTION)
-                progress.update(counter.value - progress.n)
-                for future in finished:
-                    future.result()
-        except futures.process.BrokenProcessPool as error:
+    )
+    return _Pool(executor, counter, is_ending)
+
+
+def _run_in_processes(jobs: Sequence[ShardJob], num_processes: int, progress: tqdm) -> None:
+    pool = _pool(num_processes)
+    before = pool.counter.value
+    try:
+        running = {pool.executor.submit(_write_in_worker, job) for job in jobs}
+        while running:
+            finished, running = futures.wait(running, 0.2, futures.FIRST_EXCEPTION)
+            progress.update(pool.counter.value - before - progress.n)
+            for future in finished:
+                future.result()
+    except BaseException as error:
+        pool.is_ending.set()
+        pool.executor.shutdown(wait=True, cancel_futures=True)
+        _pool.cache_clear()
+        if isinstance(error, futures.process.BrokenProcessPool):
             raise OSError(
                 "a worker process ended by itself, perhaps for lack of memory; start the "
                 "conversion again with a smaller --num_processes, it goes on with what is left"
             ) from error
-        finally:
-            is_ending.set()  # What is still being written is not worth waiting for.
-            pool.shutdown(wait=True, cancel_futures=True)
+        raise
 
 
 def _start_worker(counter: object, is_ending: object) -> None:

@@ -10,10 +10,8 @@ Example:
   python -m tests.benchmarks.bench_grouping --json=bench.json --cases=pair_loss --points=4096
 """
 
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -95,24 +93,6 @@ def run_row(run: Run, scene_dir: str | None, concentration: float, time_limit: f
     return {**row, **json.loads(printed.splitlines()[-1])}
 
 
-def machine_facts() -> dict:
-    """Returns what the figures depend on: processor, cores, versions."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        models = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        **versions,
-    }
-
-
 def embed_scenes(model: str, output_dir: str, time_limit: float) -> int:
     """Returns D of the scenes, which are in output_dir now; raises ValueError if that fails."""
     arguments = {"model": model, "output_dir": output_dir}
@@ -171,7 +151,7 @@ def main(argv: list[str]) -> None:
     if not plan(**chosen, scene_dim=1):
         raise ValueError("nothing to run: no form of --forms has these --cases, --points, --inputs")
     content = {
-        "machine": machine_facts(),
+        "machine": machine_facts(_PACKAGES),
         "flags": {flag.name: flag.value for flag in _RECORDED},
         "rows": [],
     }

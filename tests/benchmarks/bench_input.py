@@ -20,6 +20,7 @@ from data_pipeline import command_line
 from tests.benchmarks import input_albumentations, input_report, input_tensorflow
 from tests.benchmarks.benchmark_report import write_json
 from tests.benchmarks.input_pictures import CASES, Case, Pictures, load_pictures
+from tests.benchmarks.measurement import machine_facts
 
 _JSON = flags.DEFINE_string("json", None, "File for the figures.")
 _DATA = flags.DEFINE_string("data", "../shared/data", "Folder with bsds500 and coco128seg.")
@@ -109,7 +110,7 @@ def main(argv: list[str]) -> None:
         rows += run_case(case, load_pictures(case, _DATA.value, _PICTURES.value))
     ratios = input_report.ratios(rows)
     content = {
-        "machine": input_report.machine_facts(),
+        "machine": machine_facts(input_report.PACKAGES),
         "flags": {flag.name: flag.value for flag in _RECORDED},
         "rows": rows,
         "ratios": ratios,

@@ -1,12 +1,9 @@
 """What comes out of the input benchmark: ratios against their bars, and a table."""
 
-import importlib.metadata
-import os
-import platform
 from collections.abc import Sequence
 from typing import NamedTuple
 
-_PACKAGES = ("tensorflow", "albumentations", "opencv-python-headless", "numpy")
+PACKAGES = ("tensorflow", "albumentations", "opencv-python-headless", "numpy")
 
 
 class Bar(NamedTuple):
@@ -23,24 +20,6 @@ BARS = (
     Bar("albumentations / ours", "albumentations", False, 2.0),
     Bar("bare JPEG / ours", "bare JPEG", False, 2.5),
 )
-
-
-def machine_facts() -> dict:
-    """Returns what the figures depend on: processor, cores, versions."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        models = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        **versions,
-    }
 
 
 def ratios(rows: Sequence[dict]) -> list[dict]:

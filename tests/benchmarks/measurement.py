@@ -2,11 +2,13 @@
 
 import ctypes
 import gc
+import importlib.metadata
 import os
+import platform
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 PRODUCT_SIDE = 2048
@@ -99,3 +101,21 @@ def release_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C library alone
     if trim is not None:
         trim(0)
+
+
+def machine_facts(packages: Sequence[str]) -> dict:
+    """Returns what the figures depend on: processor, cores, Python, versions of the packages."""
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        models = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        **versions,
+    }
