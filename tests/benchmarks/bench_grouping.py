@@ -23,6 +23,7 @@ from data_pipeline import command_line
 from tests.benchmarks.benchmark_report import add_growth, draw, table, write_json
 from tests.benchmarks.grouping_plan import CASES, FORM_NAMES, FORMS, INPUTS, Run, plan
 from tests.benchmarks.grouping_scenes import scene_dim
+from tests.benchmarks.measurement import machine_facts
 
 _JSON = flags.DEFINE_string("json", None, "File for the rows; written anew after each.")
 _PLOT = flags.DEFINE_string("plot", None, "File for a picture of time and memory against N.")
