@@ -5,18 +5,15 @@ It runs as a process of its own, because programs may share names of flags.
 
 import json
 import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 from PIL import Image
+from programs import run_all
 
 from data_pipeline import conversion
 from data_pipeline.labelled_picture import LabelledPicture, Source
 from rpe_tf.drawing import instance_colors
 
-_ROOT = pathlib.Path(__file__).parents[2]
 _SIDE = 320  # Of a picture of 16 px, 20 times enlarged.
 _GAP = 4
 
@@ -39,29 +36,12 @@ def _write(folder):
     return [folder / f"train-0000{k}-of-00002.tfrecord" for k in range(2)]
 
 
-def _run_all(*argument_lists):
-    """Runs the program side by side; returns (exit code, stdout, stderr) of each."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "data_pipeline.inspect_main", *arguments],
-            cwd=_ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for arguments in argument_lists
-    ]
-    outputs = [process.communicate(timeout=240) for process in processes]
-    return [
-        (process.returncode, *output) for process, output in zip(processes, outputs, strict=True)
-    ]
-
-
 def test_inspect_main_reports_what_it_finds(tmp_path):
     _write(tmp_path / "sound")
     damaged = _write(tmp_path / "damaged")[1]
     damaged.write_bytes(damaged.read_bytes()[:-5])
-    results = _run_all(
+    results = run_all(
+        "data_pipeline.inspect_main",
         [
             f"--shards={tmp_path}/sound/train-*",
             f"--json={tmp_path}/new/sound.json",

@@ -4,35 +4,17 @@ It runs as a process of its own, because programs may share names of flags.
 """
 
 import os
-import pathlib
-import subprocess
-import sys
 
-_ROOT = pathlib.Path(__file__).parents[2]
+from programs import run_all
+
 _SMALL = ["--num_train=6", "--num_test=3", "--num_shards=2", "--seed=7"]
-
-
-def _run_all(*argument_lists):
-    """Runs the programs side by side; returns (exit code, stdout, stderr) of each."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "data_pipeline.make_digits", *arguments],
-            cwd=_ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for arguments in argument_lists
-    ]
-    outputs = [process.communicate(timeout=240) for process in processes]
-    return [
-        (process.returncode, *output) for process, output in zip(processes, outputs, strict=True)
-    ]
 
 
 def test_make_digits_run_twice_gives_equal_bytes(tmp_path):
     folders = [tmp_path / "a", tmp_path / "b"]
-    results = _run_all(*([f"--output_dir={folder}", *_SMALL] for folder in folders))
+    results = run_all(
+        "data_pipeline.make_digits", *([f"--output_dir={folder}", *_SMALL] for folder in folders)
+    )
     for folder, (code, out, err) in zip(folders, results, strict=True):
         assert code == 0, err
         assert f"--train_shards='{folder}/train-*'" in out
@@ -49,7 +31,7 @@ def test_make_digits_says_what_is_wrong_without_a_traceback(tmp_path):
         (["--output_dir=/dev/null/x"], "error: /dev/null"),
     ]
     base = [f"--output_dir={tmp_path / 'out'}", *_SMALL]
-    results = _run_all(*(base + extra for extra, _ in cases))
+    results = run_all("data_pipeline.make_digits", *(base + extra for extra, _ in cases))
     for (_, message), (code, _, err) in zip(cases, results, strict=True):
         assert code == 1
         assert message in err and "Traceback" not in err
