@@ -1,4 +1,4 @@
-"""Programs as a user starts them: processes of their own, since programs may share names of flags."""
+"""Programs as a user starts them: processes of their own, since they may share names of flags."""
 
 import pathlib
 import subprocess
