@@ -234,11 +234,12 @@ def test_write_split_makes_a_damaged_shard_anew(tmp_path):
     assert _bytes(tmp_path / "a") == before
 
 
-def test_write_split_does_not_trust_a_record_cut_off(tmp_path):
+@pytest.mark.parametrize("ending", ["tfrecord.json", "tfrecord"])
+def test_write_split_does_not_trust_a_file_cut_off(tmp_path, ending):
     with pytest.raises(_Killed):
         _write(tmp_path, run=_write_until(2))
-    record = tmp_path / ".train.unfinished" / "train-00000-of-00003.tfrecord.json"
-    record.write_text(record.read_text()[:20])
+    file = tmp_path / ".train.unfinished" / f"train-00000-of-00003.{ending}"
+    file.write_bytes(file.read_bytes()[:20])
     written = []
 
     def run(jobs):
@@ -247,6 +248,25 @@ def test_write_split_does_not_trust_a_record_cut_off(tmp_path):
 
     _write(tmp_path, run=run)
     assert written == ["00000", "00002"]
+
+
+def test_write_split_tries_again_what_it_skipped_before_it_was_killed(tmp_path):
+    """A file may have been out of reach for a while, and be as it was before."""
+    is_reachable = False
+
+    def read(source):
+        if source.details == 1 and not is_reachable:
+            raise OSError("no connection")
+        return _read(source)
+
+    def write(**changes):
+        conversion.write_split(read, _sources(6), str(tmp_path), "train", num_shards=3, **changes)
+
+    with pytest.raises(_Killed):
+        write(on_error="skip", run=_write_until(2))
+    is_reachable = True
+    write(on_error="stop")
+    assert _names(tmp_path / "train-00001-of-00003.tfrecord") == ["picture_1", "picture_4"]
 
 
 def test_write_split_refuses_shards_that_a_runner_left_out(tmp_path):

@@ -49,7 +49,7 @@ def test_run_locally_says_that_a_process_was_killed_and_can_go_on(tmp_path):
         _write(tmp_path / "killed", 2)
     killer.join()
     assert not (tmp_path / "killed" / "manifest.json").exists()
-    assert _write(tmp_path / "killed", 1) == _write(tmp_path / "undisturbed", 1)
+    assert _write(tmp_path / "killed", 2) == _write(tmp_path / "undisturbed", 1)
 
 
 def test_run_locally_refuses_a_negative_number():
