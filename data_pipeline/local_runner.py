@@ -85,8 +85,9 @@ def _run_in_processes(jobs: Sequence[ShardJob], num_processes: int, progress: tq
         _pool.cache_clear()
         if isinstance(error, futures.process.BrokenProcessPool):
             raise OSError(
-                "a worker process ended by itself, perhaps for lack of memory; start the "
-                "conversion again with a smaller --num_processes, it goes on with what is left"
+                "a worker process ended by itself, perhaps for lack of memory or at a spoilt file; "
+                "start the conversion again with a smaller --num_processes, it goes on with what "
+                "is left"
             ) from error
         raise
 

@@ -23,7 +23,8 @@ def read_mat(path: str, variable: str) -> np.ndarray:
 
     Raises:
       ValueError: naming the file, if it is no such file, is cut off or spoilt, lacks the variable,
-        or that is no array. (Variables stored uncompressed have no checksum to find spoilt ones.)
+        or that is no array. Variables stored uncompressed, as `scipy.io.savemat` does by default,
+        have no checksum: a spoilt one may end the process inside scipy instead.
     """
     content = read_file(path)
     if content.startswith(_HDF5_STARTS):

@@ -7,6 +7,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import scipy.optimize
 from PIL import Image
 
 from data_pipeline import conversion, schema
@@ -225,7 +226,7 @@ def test_list_coco_refuses_what_is_no_json(tmp_path, content):
 @pytest.mark.skipif(not _SHARED.exists(), reason="needs ../shared/data/coco128seg")
 def test_real_polygons_give_the_published_maps(tmp_path):
     with open(_SHARED / "index.csv") as file:
-        rows = list(csv.DictReader(file))[:40]
+        rows = list(csv.DictReader(file))
     images, annotations = [], []
     for row in rows:
         width, height, number = int(row["w"]), int(row["h"]), int(row["id"])
@@ -241,11 +242,22 @@ def test_real_polygons_give_the_published_maps(tmp_path):
     content = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "x.json").write_text(json.dumps(content))
     sources, _ = list_coco(str(tmp_path / "x.json"), str(_SHARED / "images" / "train2017"))
-    agreeing, total = 0, 0
     for source in sources:
-        found = read_coco(source).semantic
-        published = np.asarray(Image.open(_SHARED / "cls_png" / f"{source.name}.png"))
-        agreeing += np.count_nonzero(found == published)
-        total += found.size
-    # Both draw a polygon's border pixels, but not alike; where objects overlap, nor the same one.
-    assert agreeing / total > 0.97, agreeing / total
+        found = read_coco(source)
+        classes, objects = (
+            np.asarray(Image.open(_SHARED / kind / f"{source.name}.png")).astype(int)
+            for kind in ("cls_png", "inst_png")
+        )
+        # Both draw a polygon's border pixels, but not alike; where objects overlap, nor the same
+        # one. Of all 128 pictures the worst agree in 0.988 (classes) and 0.987 (objects).
+        assert np.mean(found.semantic == classes) > 0.97, source.name
+        assert _agreement(found.instance, objects) > 0.97, source.name
+
+
+def _agreement(first, second):
+    """Share of equal pixels once the ids of one map are renamed to the other's, one to one."""
+    width = second.max() + 1
+    shared = np.bincount((first * width + second).ravel(), minlength=(first.max() + 1) * width)
+    shared = shared.reshape(-1, width)
+    rows, columns = scipy.optimize.linear_sum_assignment(-shared[1:, 1:])
+    return (shared[0, 0] + shared[1:, 1:][rows, columns].sum()) / first.size
