@@ -232,8 +232,9 @@ def test_real_polygons_give_the_published_maps(tmp_path):
         width, height, number = int(row["w"]), int(row["h"]), int(row["id"])
         images.append({"id": number, "file_name": f"{row['id']}.jpg"})
         images[-1] |= {"height": height, "width": width}
-        text = (_SHARED / "labels" / "train2017" / f"{row['id']}.txt").read_text()
-        for line in text.splitlines():
+        labels = _SHARED / "labels" / "train2017" / f"{row['id']}.txt"
+        # Two pictures have no objects and no file.
+        for line in labels.read_text().splitlines() if labels.exists() else []:
             category, *points = line.split()
             points = np.array(points, float).reshape(-1, 2) * (width, height)
             outline = [points.ravel().tolist()]

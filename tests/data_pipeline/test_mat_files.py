@@ -56,6 +56,7 @@ def test_read_mat_looks_at_checksums_before_scipy_does(tmp_path, monkeypatch):
             read_mat(str(path), "x")
 
 
+@pytest.mark.filterwarnings("ignore:The default value for `spmatrix`")  # No array either way.
 def test_read_mat_refuses_a_sparse_matrix(tmp_path):
     path = str(tmp_path / "a.mat")
     sparse = scipy.sparse.csc_matrix(np.eye(3))
