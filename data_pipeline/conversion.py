@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
@@ -80,7 +81,11 @@ def write_split(
     ]
     fingerprint = _split_fingerprint(jobs)
     if _is_up_to_date(output_dir, manifest["splits"].get(split), fingerprint):
-        logging.info("%s is there already, made of the same files; nothing to do", split)
+        logging.info(
+            "%s is there already, made of the same files with the same flags; nothing to do "
+            "(to write it anew, remove its shards)",
+            split,
+        )
         return manifest
     tf.io.gfile.makedirs(staging)
     run([job for job in jobs if not _is_written(job, output_dir)])
@@ -126,10 +131,9 @@ def _require_split(split: str, sources: Sequence[Source], on_error: str) -> None
         raise ValueError(f"on_error must be one of {ON_ERROR}, got {on_error!r}.")
     if not sources:
         raise ValueError(f"split {split} has no pictures.")
-    names = [source.name for source in sources]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"two pictures of split {split} have the name {twice!r}.")
+    name, count = Counter(source.name for source in sources).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"two pictures of split {split} have the name {name!r}.")
 
 
 def _manifest_for(directory: str, classes: list[str]) -> dict:

@@ -56,7 +56,7 @@ def convert_splits(
       settings: of the conversion, as JSON values, such as the folders read.
 
     Raises:
-      ValueError: as `conversion.write_split`; or all splits are empty.
+      ValueError: as `conversion.write_split`.
     """
     for split, sources in splits.items():
         manifest = conversion.write_split(
