@@ -17,7 +17,10 @@ _ROTATION_DEGREES = flags.DEFINE_float(
 )
 _FLIP = flags.DEFINE_bool("flip", _DEFAULTS.flip, "Mirror every other picture, left and right.")
 _CROP_MARGIN_PX = flags.DEFINE_integer(
-    "crop_margin_px", _DEFAULTS.crop_margin_px, "Pixels cut off a side without --crop_size.", 0
+    "crop_margin_px",
+    _DEFAULTS.crop_margin_px,
+    "Without --crop_size: pixels by which height and width of a crop fall short of the picture's.",
+    0,
 )
 _BRIGHTNESS = flags.DEFINE_float(
     "brightness", _DEFAULTS.brightness, "Most added or taken away, as a share of white.", 0, 1
