@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from data_pipeline import schema
 from data_pipeline.augment import Augmentation, augment, pad_to_multiple
+from data_pipeline.boundary_labels import boundary_label, check_agreement, instance_boundary
 
 SHARINGS = ("file", "data")
 
@@ -52,6 +53,7 @@ def training_dataset(
     augmentation: Augmentation | None = None,
     crop_size: tuple[int, int] | None = None,
     stride: int = 1,
+    boundary_agreement: str | None = None,
 ) -> tf.data.Dataset:
     """Returns an endless, deterministic and resumable stream of training batches.
 
@@ -75,11 +77,13 @@ def training_dataset(
       augmentation: see `augment.augment`; None: pictures as they are.
       crop_size: (height, width) in pixels of augmented pictures; None: their own sizes.
       stride: sides are a multiple of it, in pixels, by cropping or padding with void.
+      boundary_agreement: see `boundary_labels.boundary_label`; None: no boundary maps.
 
     Returns:
       Dict of `image` uint8 [B, H, W, 3], `instance` and `semantic` int32 [B, H, W], `name` string
       [B], `seed` int32 [B, 2], made of (seed, n) alone: a random draw with it does not depend on
-      how the stream is shared out.
+      how the stream is shared out; if `boundary_agreement` is given also `boundary` int32 [B, H,
+      W]: 1 boundary, 0 none, -1 void, made of the instance map where there are no annotators.
 
     Raises:
       ValueError: there are no shards, or a number is out of its range.
@@ -96,6 +100,8 @@ def training_dataset(
     _require_at_least(0, start_example=start_example)
     if not 0 <= pipeline_index < num_pipelines:
         raise ValueError(f"pipeline_index must lie in [0, {num_pipelines}), got {pipeline_index}.")
+    if boundary_agreement is not None:
+        check_agreement(boundary_agreement)
     if augmentation is None and crop_size is not None:
         raise ValueError("crop_size goes with an augmentation, whose crop it is.")
 
@@ -116,7 +122,8 @@ def training_dataset(
     # 3. Decode and augment, in parallel but in order.
     dataset = dataset.map(
         lambda number, record: _finished(
-            _numbered_example(number, record, seed), augmentation, crop_size, stride
+            _numbered_example(number, record, seed, boundary_agreement),
+            *(augmentation, crop_size, stride),
         ),
         tf.data.AUTOTUNE,
     )
@@ -125,27 +132,40 @@ def training_dataset(
     return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_dataset(shards: Sequence[str], *, batch_size: int = 1) -> tf.data.Dataset:
+def evaluation_dataset(
+    shards: Sequence[str], *, batch_size: int = 1, with_boundaries: bool = False
+) -> tf.data.Dataset:
     """Returns all examples once, shard after shard, at their own sizes.
 
     Args:
       shards: paths; their order is kept.
       batch_size: pictures a batch. Smaller pictures are padded right and below to the largest of
         the batch, label maps with void. The last batch may be smaller.
+      with_boundaries: whether to add `annotator_boundary`; for a batch size of 1.
 
     Returns:
       Dict of `image` uint8 [B, H, W, 3], `instance` and `semantic` int32 [B, H, W], `name` string
-      [B].
+      [B]; on request `annotator_boundary` bool [1, K, H, W], made of the instance map where there
+      are no annotators.
 
     Raises:
-      ValueError: there are no shards, or the batch size is below 1.
+      ValueError: there are no shards, the batch size is below 1, or boundaries are asked for in
+        larger batches: pictures may have unequal numbers of annotators.
       tf.errors.DataLossError: (while iterating) a shard is damaged; `shards.find_damage` names it.
     """
     if not shards:
         raise ValueError("shards must name at least one file, got none.")
     _require_at_least(1, batch_size=batch_size)
-    dataset = tf.data.TFRecordDataset(list(shards))
-    dataset = dataset.map(schema.parse_example, tf.data.AUTOTUNE)
+    if with_boundaries and batch_size > 1:
+        raise ValueError(f"boundaries of annotators need a batch size of 1, got {batch_size}.")
+
+    def parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        example = schema.parse_example(record)
+        if with_boundaries:
+            example["annotator_boundary"] = _annotator_boundary(record, example["instance"])
+        return example
+
+    dataset = tf.data.TFRecordDataset(list(shards)).map(parse, tf.data.AUTOTUNE)
     dataset = _batched(dataset, batch_size, drop_remainder=False)
     return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
 
@@ -189,12 +209,30 @@ def _shuffled_records(
     return records.shuffle(shuffle_buffer, seed=buffer_seed, reshuffle_each_iteration=False)
 
 
-def _numbered_example(number: tf.Tensor, record: tf.Tensor, seed: int) -> dict[str, tf.Tensor]:
+def _numbered_example(
+    number: tf.Tensor, record: tf.Tensor, seed: int, boundary_agreement: str | None
+) -> dict[str, tf.Tensor]:
     """Returns the parsed example with its own seed [2], made of (seed, number)."""
     example_seed = tf.random.stateless_uniform(
         [2], seed=tf.stack([seed, number]), minval=None, maxval=None, dtype=tf.int32, alg="philox"
     )
-    return schema.parse_example(record) | {"seed": example_seed}
+    example = schema.parse_example(record) | {"seed": example_seed}
+    if boundary_agreement is not None:
+        drawn = _annotator_boundary(record, example["instance"])
+        example["boundary"] = boundary_label(drawn, boundary_agreement, example_seed)
+    return example
+
+
+def _annotator_boundary(record: tf.Tensor, instance: tf.Tensor) -> tf.Tensor:
+    """Returns bool [K, H, W]: what annotators drew, else the boundary of the instance map."""
+    return tf.ensure_shape(
+        tf.cond(
+            schema.record_contents(record)["has_annotators"],
+            lambda: schema.parse_annotators(record)["annotator_boundary"],
+            lambda: instance_boundary(instance),
+        ),
+        [None, None, None],
+    )
 
 
 def _finished(

@@ -13,6 +13,7 @@ from absl import flags, logging
 
 from data_pipeline import augmentation_flags, input_pipeline, shards
 from data_pipeline.augment import Augmentation
+from data_pipeline.boundary_labels import AGREEMENTS, check_agreement
 
 flags.adopt_module_key_flags(augmentation_flags)
 
@@ -29,10 +30,13 @@ _SHARING = flags.DEFINE_enum(
     ["auto", *input_pipeline.SHARINGS],
     "Among hosts: each reads its own files, or all read all data and keep a part; auto: by count.",
 )
+_BOUNDARY_AGREEMENT = flags.DEFINE_string(
+    "boundary_agreement", "1", f"Which boundaries to learn (task boundary): {AGREEMENTS}."
+)
 
 
 def settings_from_flags() -> dict:
-    """Returns what a run records of its data: shards, crop, sharing and augmentation.
+    """Returns what a run records of its data: shards, crop, sharing, boundaries and augmentation.
 
     Raises:
       ValueError: a flag is out of its range.
@@ -43,11 +47,13 @@ def settings_from_flags() -> dict:
     crop_size = None
     if _CROP_SIZE.value:
         crop_size = augmentation_flags.two_numbers("crop_size", _CROP_SIZE.value, int)
+    check_agreement(_BOUNDARY_AGREEMENT.value)
     return {
         "train_shards": _TRAIN_SHARDS.value,
         "eval_shards": _EVAL_SHARDS.value,
         "crop_size": crop_size,
         "sharing": _SHARING.value,
+        "boundary_agreement": _BOUNDARY_AGREEMENT.value,
         "augmentation": augmentation._asdict() if augmentation else None,
     }
 
@@ -61,6 +67,7 @@ def distributed_batches(
     seed: int,
     start_step: int,
     stride: int,
+    with_boundaries: bool = False,
 ) -> Iterator:
     """Returns the distributed batches of a training from start_step on.
 
@@ -72,6 +79,7 @@ def distributed_batches(
       seed: of order and augmentation.
       start_step: steps that were made already.
       stride: that sides of pictures shall be a multiple of, in pixels.
+      with_boundaries: whether batches hold a `boundary` map.
     """
     num_examples = shards.count_examples(paths)
     augmentation = settings["augmentation"] and Augmentation(**settings["augmentation"])
@@ -94,6 +102,7 @@ def distributed_batches(
             augmentation=augmentation,
             crop_size=settings["crop_size"],
             stride=stride,
+            boundary_agreement=settings["boundary_agreement"] if with_boundaries else None,
         )
 
     return iter(strategy.distribute_datasets_from_function(one_worker))
