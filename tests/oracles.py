@@ -49,3 +49,16 @@ def mean_shift(embedding, concentration, num_loops, step_size=1.0, weight=None, 
             moved[j] = y / length if length > 1e-12 else 0.0 * y
         x = moved
     return x
+
+
+def logistic_loss(logit, label):
+    """Class-balanced logistic loss of one picture, pixel by pixel."""
+    total = 0.0
+    for value in (0, 1):
+        losses = []
+        for x, y in zip(logit, label, strict=True):
+            if y == value:
+                probability = 1.0 / (1.0 + math.exp(-x))
+                losses.append(-math.log(probability if y == 1 else 1.0 - probability))
+        total += 0.5 * sum(losses) / len(losses) if losses else 0.0
+    return total

@@ -2,61 +2,134 @@
 
 import keras
 
-from rpe_tf.models.encoder_decoder import encoder_decoder
-from rpe_tf.models.layers import CropAndNormalize, EmbeddingLoss, ScaleAndPad
+from rpe_tf.models.backbone import backbone_stages
+from rpe_tf.models.layers import CropAndNormalize, EmbeddingLoss, Grow, LogisticLoss
 
 
 def embedding_model(
-    embedding_dim: int,
-    *,
-    width: int = 24,
-    num_levels: int = 4,
-    num_blocks: int = 2,
-    norm: str = "batch",
+    embedding_dim: int, *, backbone: str = "encoder_decoder", **arguments: object
 ) -> keras.Model:
     """Returns the model image → embedding; any picture size, padded inside and cropped back.
 
     Args:
       embedding_dim: D ≥ 2.
-      width: channels at full resolution, a multiple of 8.
-      num_levels: resolutions, each half of the one before.
-      num_blocks: residual blocks a level.
-      norm: "batch", "group" or "frozen_batch".
+      backbone: one of `backbone.BACKBONES`.
+      **arguments: of the backbone, see `backbone_stages`.
 
     Returns:
       Keras functional model: `image` [B, H, W, 3] uint8 → [B, H, W, D] float32 unit vectors.
 
     Raises:
-      ValueError: if embedding_dim < 2, or as `encoder_decoder`.
+      ValueError: if embedding_dim < 2, or as `backbone_stages`.
     """
-    if embedding_dim < 2:
-        raise ValueError(f"embedding_dim must be at least 2, got {embedding_dim}")
+    _check_embedding_dim(embedding_dim)
     image = keras.Input([None, None, 3], dtype="uint8", name="image")
-    x = ScaleAndPad(2 ** (num_levels - 1), name="scale_and_pad")(image)
-    x = encoder_decoder(x, width, num_levels, num_blocks, norm)
+    _, x, stride = backbone_stages(image, backbone, **arguments)[-1]
     x = keras.layers.Conv2D(embedding_dim, 1, name="embedding_conv")(x)
+    x = Grow(stride, name="embedding_grow")(x)
     return keras.Model(
         image, CropAndNormalize(name="embedding")([x, image]), name="embedding_model"
     )
 
 
-def training_model(model: keras.Model, loss_arguments: dict) -> keras.Model:
+def boundary_model(embedding_dim: int, *, backbone: str, **arguments: object) -> keras.Model:
+    """Returns the model of §5.2: a branch on each stage, a logistic layer a branch, and a fusion.
+
+    Args:
+      embedding_dim: D of each branch, ≥ 2; 3 in the paper.
+      backbone: a ResNet of `backbone.BACKBONES`.
+      **arguments: of the backbone, see `backbone_stages`.
+
+    Returns:
+      Keras functional model: `image` [B, H, W, 3] uint8 → dict of `embedding` [B, H, W, 4 · D]
+      float32, the unit vectors of stages 2 to 5 one after the other, and `logit` [B, H, W, 5]
+      float32 of a boundary, by the four branches and by the fusion of them all.
+
+    Raises:
+      ValueError: if embedding_dim < 2, the backbone has a single stage, or as `backbone_stages`.
+    """
+    _check_embedding_dim(embedding_dim)
+    image = keras.Input([None, None, 3], dtype="uint8", name="image")
+    stages = backbone_stages(image, backbone, **arguments)
+    if len(stages) == 1:
+        raise ValueError(f"boundaries need a backbone of several stages, got {backbone!r}")
+    embeddings = []
+    for name, x, stride in stages:
+        x = keras.layers.Conv2D(embedding_dim, 1, name=f"branch{name}_conv")(x)
+        x = Grow(stride, name=f"branch{name}_grow")(x)
+        embeddings.append(CropAndNormalize(name=f"branch{name}")([x, image]))
+    embedding = keras.layers.Concatenate(name="embedding", dtype="float32")(embeddings)
+    logits = [
+        keras.layers.Conv2D(1, 1, name=f"logit{stage.name}", dtype="float32")(x)
+        for stage, x in zip(stages, embeddings, strict=True)
+    ]
+    logits.append(keras.layers.Conv2D(1, 1, name="fusion", dtype="float32")(embedding))
+    logit = keras.layers.Concatenate(name="logit", dtype="float32")(logits)
+    return keras.Model(image, {"embedding": embedding, "logit": logit}, name="boundary_model")
+
+
+def training_model(
+    model: keras.Model, loss_arguments: dict, embedding_only: bool = False
+) -> keras.Model:
     """Returns the model a training step calls: an embedding model and the loss layer on top.
 
     Args:
       model: image → embedding.
       loss_arguments: keyword arguments of `rpe_tf.core.grouping_loss.grouping_loss`.
+      embedding_only: whether to leave out the losses after loops, T = 0.
 
     Returns:
       Keras functional model: dict of `image` [B, H, W, 3] uint8, `instance` [B, H, W] int32 and
       `seed` [B, 2] int32 → losses [B, T + 1], a column for each loop. Shares model's weights.
     """
-    inputs = {
-        "image": model.input,
-        "instance": keras.Input([None, None], dtype="int32", name="instance"),
-        "seed": keras.Input([2], dtype="int32", name="seed"),
-    }
+    inputs = _training_inputs(model, "instance")
+    if embedding_only:
+        loss_arguments = {**loss_arguments, "num_loops": 0}
     losses = EmbeddingLoss(loss_arguments, name="embedding_loss")(
         [model.output, inputs["instance"], inputs["seed"]]
     )
     return keras.Model(inputs, losses, name="training_model")
+
+
+def boundary_training_model(
+    model: keras.Model, loss_arguments: dict, embedding_only: bool = False
+) -> keras.Model:
+    """Returns the model a training step calls: a boundary model and one of its two losses (§5.2).
+
+    Args:
+      model: of `boundary_model`.
+      loss_arguments: keyword arguments of `rpe_tf.core.grouping_loss.grouping_loss`; there is no
+        grouping, num_loops counts as 0.
+      embedding_only: phase one, Eq. 2 of every branch for the two groups boundary and not; else
+        phase two, the logistic loss of every branch and of the fusion.
+
+    Returns:
+      Keras functional model: dict of `image` [B, H, W, 3] uint8, `boundary` [B, H, W] int32 (1
+      boundary, 0 none, −1 void) and `seed` [B, 2] int32 → losses [B, 4] or [B, 5].
+    """
+    inputs = _training_inputs(model, "boundary")
+    if not embedding_only:
+        losses = LogisticLoss(name="logistic_loss")([model.output["logit"], inputs["boundary"]])
+        return keras.Model(inputs, losses, name="training_model")
+    branches = [x for x in model.layers if isinstance(x, CropAndNormalize)]
+    losses = [
+        EmbeddingLoss({**loss_arguments, "num_loops": 0}, name=f"{branch.name}_loss")(
+            [branch.output, inputs["boundary"], inputs["seed"]]
+        )
+        for branch in branches
+    ]
+    losses = keras.layers.Concatenate(name="losses", dtype="float32")(losses)
+    return keras.Model(inputs, losses, name="training_model")
+
+
+def _training_inputs(model: keras.Model, label: str) -> dict:
+    return {
+        "image": model.input,
+        label: keras.Input([None, None], dtype="int32", name=label),
+        "seed": keras.Input([2], dtype="int32", name="seed"),
+    }
+
+
+def _check_embedding_dim(embedding_dim: int) -> None:
+    if embedding_dim < 2:
+        raise ValueError(f"embedding_dim must be at least 2, got {embedding_dim}")

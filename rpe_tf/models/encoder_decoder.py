@@ -1,14 +1,12 @@
 """A small residual encoder-decoder with skip connections, for small objects and machines."""
 
-from collections.abc import Callable
-
 import keras
 import tensorflow as tf
 
+from rpe_tf.models.normalization import normalization
+
 # Channels of a level, in widths, at the most: coarser levels see further, they need not hold more.
 _WIDEST = 8
-
-NORMS = ("batch", "group", "frozen_batch")
 
 
 def encoder_decoder(
@@ -51,24 +49,6 @@ def encoder_decoder(
         x = keras.layers.Add(name=f"skip{level}")([x, levels[level]])
         x = _block(x, channels[level], norm, 1, name=f"up{level}")
     return x
-
-
-def normalization(norm: str) -> Callable[..., keras.layers.Layer]:
-    """Returns the constructor of the asked normalisation layer.
-
-    "batch": moments of the batch in training. "group": eight groups of channels, independent of
-    the batch. "frozen_batch": stored moments in training and testing alike, for pretrained weights.
-
-    Raises:
-      ValueError: if norm is unknown.
-    """
-    if norm == "group":
-        return lambda name: keras.layers.GroupNormalization(groups=8, name=name)
-    if norm == "batch":
-        return lambda name: keras.layers.BatchNormalization(name=name, momentum=0.9)
-    if norm == "frozen_batch":
-        return lambda name: keras.layers.BatchNormalization(name=name, trainable=False)
-    raise ValueError(f"norm must be one of {NORMS}, got {norm!r}")
 
 
 def _unit(

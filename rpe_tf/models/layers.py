@@ -4,29 +4,46 @@ import keras
 import tensorflow as tf
 
 from rpe_tf.core.grouping_loss import grouping_loss
+from rpe_tf.core.logistic_loss import balanced_logistic_loss
 from rpe_tf.core.mean_shift import check_grouping_arguments
 from rpe_tf.core.pair_loss import check_loss_arguments
 from rpe_tf.core.sphere import normalize
 from rpe_tf.core.tiled_mean_shift import tiled_mean_shift
 
+SCALINGS = ("unit", "imagenet")
+
+# Of the ImageNet training set, in [0, 255]: "caffe" of keras.applications.imagenet_utils.
+_IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
+
 
 @keras.utils.register_keras_serializable("rpe_tf")
 class ScaleAndPad(keras.layers.Layer):
-    """uint8 picture [B, H, W, 3] to float in [−1, 1], padded right and below to a multiple.
+    """uint8 picture [B, H, W, 3] to float, padded right and below to a multiple.
 
     Inside the model, so that training, evaluation and export cannot differ in it. The padding is
     0 after scaling, which is also what the convolutions see beyond the border.
     """
 
-    def __init__(self, multiple: int, **kwargs) -> None:
-        """Sets the multiple that both sides are padded to, in pixels."""
+    def __init__(self, multiple: int, scaling: str = "unit", **kwargs) -> None:
+        """Sets the multiple that both sides are padded to, in pixels, and the scaling.
+
+        "unit": to [−1, 1]. "imagenet": blue, green, red, less their means, not scaled, as the
+        ResNet weights of keras.applications expect. Raises ValueError if it is neither.
+        """
         super().__init__(**kwargs)
+        if scaling not in SCALINGS:
+            raise ValueError(f"scaling must be one of {SCALINGS}, got {scaling!r}")
         self.multiple = multiple
+        self.scaling = scaling
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
         """Returns [B, H', W', 3] in the layer's compute dtype."""
         shape = tf.shape(image)
-        scaled = tf.cast(image, self.compute_dtype) / 127.5 - 1.0
+        scaled = tf.cast(image, self.compute_dtype)
+        if self.scaling == "unit":
+            scaled = scaled / 127.5 - 1.0
+        else:
+            scaled = scaled[..., ::-1] - tf.constant(_IMAGENET_MEAN_BGR, self.compute_dtype)
         down, right = (-shape[axis] % self.multiple for axis in (1, 2))
         return tf.pad(scaled, [[0, 0], [0, down], [0, right], [0, 0]])
 
@@ -40,7 +57,41 @@ class ScaleAndPad(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Returns what rebuilds the layer."""
-        return {**super().get_config(), "multiple": self.multiple}
+        return {**super().get_config(), "multiple": self.multiple, "scaling": self.scaling}
+
+
+@keras.utils.register_keras_serializable("rpe_tf")
+class Grow(keras.layers.Layer):
+    """Features [B, H', W', C] of a stride to the resolution of the picture, bilinear.
+
+    Feature k of a row stands on pixel stride · k, since every convolution of a backbone is centred;
+    Keras' UpSampling2D would place it (stride − 1)/2 pixels further, and fails on unknown sides.
+    """
+
+    def __init__(self, stride: int, **kwargs) -> None:
+        """Sets the stride, in pixels, ≥ 1."""
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """Returns [B, stride · H', stride · W', C]; beyond the last feature it is repeated."""
+        if self.stride == 1:
+            return features
+        repeated = tf.concat([features, features[:, -1:]], axis=1)
+        repeated = tf.concat([repeated, repeated[:, :, -1:]], axis=2)
+        sides = tf.shape(features)[1:3] * self.stride
+        grown = tf.raw_ops.ResizeBilinear(images=repeated, size=sides + 1, align_corners=True)
+        # It returns float32 whatever it is given.
+        return tf.cast(grown[:, :-1, :-1], features.dtype)
+
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        """Returns the sides times the stride."""
+        sides = [None if side is None else side * self.stride for side in shape[1:3]]
+        return (shape[0], *sides, shape[3])
+
+    def get_config(self) -> dict:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "stride": self.stride}
 
 
 @keras.utils.register_keras_serializable("rpe_tf")
@@ -128,3 +179,29 @@ class EmbeddingLoss(keras.layers.Layer):
     def get_config(self) -> dict:
         """Returns what rebuilds the layer."""
         return {**super().get_config(), "loss_arguments": self.loss_arguments}
+
+
+@keras.utils.register_keras_serializable("rpe_tf")
+class LogisticLoss(keras.layers.Layer):
+    """Adds the class-balanced logistic loss of several logits, and returns it, [B, L] (§5.2)."""
+
+    def __init__(self, **kwargs) -> None:
+        """Fixes float32 whatever the precision policy of the net."""
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        """Returns the losses; inputs: logit [B, H, W, L], label [B, H, W]: 1, 0 or −1 (void)."""
+        logit, label = inputs
+        batch = tf.shape(label)[0]
+        label = tf.reshape(label, [batch, -1])
+        losses = [
+            balanced_logistic_loss(tf.reshape(x, [batch, -1]), label)
+            for x in tf.unstack(logit, axis=-1)
+        ]
+        losses = tf.stack(losses, axis=-1)
+        self.add_loss(tf.reduce_mean(tf.reduce_sum(losses, axis=-1)))
+        return losses
+
+    def compute_output_shape(self, shapes: list[tuple]) -> tuple:
+        """Returns [B, L]."""
+        return (shapes[0][0], shapes[0][-1])

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from rpe_tf.core.grouping_loss import grouping_loss
 from rpe_tf.models.build import embedding_model, training_model
-from rpe_tf.models.encoder_decoder import NORMS, normalization
+from rpe_tf.models.normalization import NORMS, normalization
 
 SMALL = {"width": 8, "num_levels": 3, "num_blocks": 1}
 LOSS = {"margin": 0.5, "num_loops": 1, "concentration": 36.0, "num_pixels": 30}

@@ -31,6 +31,20 @@ def test_scale_and_pad_maps_uint8_to_minus_1_and_1_and_pads_with_0():
     np.testing.assert_allclose(padded, expected, atol=1e-6)
 
 
+def test_scale_and_pad_imagenet_is_the_preprocessing_of_keras_applications():
+    image = np.random.default_rng(0).integers(0, 256, [2, 3, 5, 3]).astype(np.uint8)
+    padded = ScaleAndPad(4, scaling="imagenet")(image)
+    expected = keras.applications.resnet.preprocess_input(image.astype(np.float32))
+    assert padded.shape == (2, 4, 8, 3)
+    np.testing.assert_allclose(padded[:, :3, :5], expected, atol=1e-5)
+    assert np.count_nonzero(padded[:, 3:]) == np.count_nonzero(padded[:, :, 5:]) == 0
+
+
+def test_scale_and_pad_refuses_an_unknown_scaling():
+    with pytest.raises(ValueError, match=r"scaling must be one of .* got 'none'"):
+        ScaleAndPad(4, "none")
+
+
 @pytest.mark.parametrize("multiple, shape", [(1, (5, 7)), (5, (5, 10)), (8, (8, 8))])
 def test_scale_and_pad_goes_to_the_next_multiple(multiple, shape):
     layer = ScaleAndPad(multiple)
@@ -118,6 +132,7 @@ def test_embedding_loss_refuses_arguments_outside_their_range(change, message):
     "layer, inputs",
     [
         (ScaleAndPad(4, name="pad"), np.full([1, 5, 7, 3], 9, np.uint8)),
+        (ScaleAndPad(4, "imagenet", name="scaled"), np.full([1, 5, 7, 3], 9, np.uint8)),
         (
             CropAndNormalize(name="crop"),
             [unit([1, 8, 8, 4]) * 3, np.zeros([1, 5, 7, 3], np.uint8)],
