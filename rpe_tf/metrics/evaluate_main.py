@@ -1,0 +1,169 @@
+"""Scores predictions in a folder, from whatever model, against ground truth.
+
+Example:
+  python -m rpe_tf.metrics.evaluate_main --task=boundary --predictions=maps \
+    --ground_truth=BSDS500/data/groundTruth/test --json=scores.json
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+
+from absl import app, flags
+
+from rpe_tf.metrics import boundary_evaluation, boundary_plot, boundary_pr
+
+_TASK = flags.DEFINE_enum("task", "boundary", ["boundary"], "What is predicted.")
+_PREDICTIONS = flags.DEFINE_string(
+    "predictions",
+    None,
+    "Folder of <name>.png: grey, 8 or 16 bits, boundaries bright on black, at the picture's size.",
+)
+_GROUND_TRUTH = flags.DEFINE_string(
+    "ground_truth",
+    None,
+    "Folder of <name>.mat as in BSDS500 or SBD, or of <name>.png where non-zero is boundary.",
+)
+_JSON = flags.DEFINE_string("json", None, "File for the figures and all counts.")
+_PLOT = flags.DEFINE_string(
+    "plot", None, "File for the precision-recall picture, .png or .svg. Default: beside --json."
+)
+_THRESHOLDS = flags.DEFINE_integer(
+    "thresholds", boundary_pr.NUM_THRESHOLDS, "N; they are k / (N + 1).", lower_bound=1
+)
+_MAX_DIST = flags.DEFINE_float(
+    "max_dist",
+    boundary_pr.MAX_DIST,
+    "Largest distance of a predicted from its true pixel, as a fraction of the picture's diagonal. "
+    "BSDS500 takes 0.0075, SBD 0.02.",
+    lower_bound=0,
+    upper_bound=1,
+)
+_NMS = flags.DEFINE_bool(
+    "nms", False, "Suppress non-maxima first; for maps whose boundaries are thick ridges."
+)
+_THIN = flags.DEFINE_bool("thin", True, "Thin the map at each threshold, as the benchmarks do.")
+_INVERTED = flags.DEFINE_bool("inverted", False, "Predictions are dark on white.")
+_CATEGORY = flags.DEFINE_integer("category", None, "Category of SBD's ground truth, 1..20.", 1)
+_HUMANS = flags.DEFINE_bool("humans", True, "Score annotators against each other too.")
+_PROCESSES = flags.DEFINE_integer(
+    "processes", None, "Processes at work. Default: the cores this one may use.", lower_bound=1
+)
+
+_PLOT_SUFFIXES = (".png", ".svg")
+
+
+def main(argv: list[str]) -> None:
+    """Scores the folder; raises ValueError naming the file that is wrong."""
+    del argv
+    plot = _PLOT.value or os.path.splitext(_JSON.value)[0] + ".png"
+    for path in (_JSON.value, plot):
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)  # Fails before the work.
+    protocol = boundary_evaluation.Protocol(
+        num_thresholds=_THRESHOLDS.value,
+        max_dist=_MAX_DIST.value,
+        is_thinned=_THIN.value,
+        is_suppressed=_NMS.value,
+        is_inverted=_INVERTED.value,
+        category=_CATEGORY.value,
+    )
+    print(describe_protocol(protocol))
+    result = boundary_evaluation.evaluate_folder(
+        *(_PREDICTIONS.value, _GROUND_TRUTH.value, protocol),
+        num_processes=_PROCESSES.value or _num_cores(),
+        with_humans=_HUMANS.value,
+    )
+    print(describe_result(result))
+    _write_whole(_JSON.value, lambda path: _write_json(path, result))
+    figure = boundary_plot.draw(result)
+    suffix = os.path.splitext(plot)[1][1:]
+    _write_whole(plot, lambda path: figure.savefig(path, format=suffix, dpi=150))
+    print(f"wrote {_JSON.value} and {plot}")
+
+
+def describe_protocol(protocol: boundary_evaluation.Protocol) -> str:
+    """Returns one line with every choice the figures depend on."""
+    last = protocol.num_thresholds / (protocol.num_thresholds + 1)
+    words = [
+        f"{protocol.num_thresholds} thresholds 1/{protocol.num_thresholds + 1}..{last:.4g}, >=",
+        f"non-maximum suppression {'on' if protocol.is_suppressed else 'off'}",
+        f"thinning {'on' if protocol.is_thinned else 'off'}",
+        f"tolerance {protocol.max_dist:g} of the diagonal",
+        "boundaries dark on white" if protocol.is_inverted else "boundaries bright on black",
+    ]
+    if protocol.category is not None:
+        words.append(f"category {protocol.category}, far inside it predictions are ignored")
+    return f"protocol: {'; '.join(words)}"
+
+
+def describe_result(result: dict) -> str:
+    """Returns the figures in a few lines, and a warning where OIS is below ODS."""
+    lines = [
+        f"{result['num_images']} pictures, {result['num_annotators']} annotations",
+        "ODS {ods:.4f} (threshold {ods_threshold:.3g}, precision {ods_precision:.4f}, "
+        "recall {ods_recall:.4f})".format(**result),
+        "OIS {ois:.4f} (precision {ois_precision:.4f}, recall {ois_recall:.4f})".format(**result),
+        f"AP  {result['ap']:.4f}",
+    ]
+    if result["human"]:
+        human = (
+            "people among themselves: F {f:.4f} (precision {precision:.4f}, recall {recall:.4f})"
+        )
+        lines.append(human.format(**result["human"]))
+    if result["ois"] < result["ods"]:
+        lines.append(
+            "warning: OIS is below ODS. That is rare but possible: OIS adds up pictures, each at "
+            "its own best threshold, ODS looks between thresholds too; see the pictures in the json"
+        )
+    return "\n".join(lines)
+
+
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # On Linux alone.
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _write_whole(path: str, write: Callable[[str], None]) -> None:
+    """Writes under a temporary name, then renames: a file of this name is always whole."""
+    partial = f"{path}.{os.getpid()}.partial"
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
+
+
+def _write_json(path: str, result: dict) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(result, file)
+        file.write("\n")
+
+
+def _main_in_one_line(argv: list[str]) -> int:
+    try:
+        main(argv)
+    except (ValueError, OSError, MemoryError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 130  # 128 + SIGINT, as shells report it.
+    return 0
+
+
+def run() -> None:
+    """Starts the command; the console entry point."""
+    flags.mark_flags_as_required(["predictions", "ground_truth", "json"])
+    flags.register_validator(
+        "plot",
+        lambda path: not path or path.endswith(_PLOT_SUFFIXES),
+        f"--plot must end in {' or '.join(_PLOT_SUFFIXES)}",
+    )
+    app.run(_main_in_one_line)
+
+
+if __name__ == "__main__":
+    run()
