@@ -15,14 +15,17 @@ from rpe_tf import checkpoints, run_folder, strategies, training
 from rpe_tf.core.mean_shift import check_grouping_arguments
 from rpe_tf.core.pair_loss import NORMALIZERS, check_loss_arguments
 from rpe_tf.core.sphere import concentration_from_margin, smallest_margin
+from rpe_tf.inference.boundary_map import check_scales
 from rpe_tf.inference.label_map import BACKGROUNDS
-from rpe_tf.models.encoder_decoder import NORMS
+from rpe_tf.models import model_flags, pretrained
+from rpe_tf.models.backbone import backbone_stride
 from rpe_tf.optimizers import make_optimizer
 from rpe_tf.reporter import Reporter
 from rpe_tf.tasks import TASKS
 
-# Data: the flags of training_input, shown by --help as if they stood here.
+# Data and model: their flags are shown by --help as if they stood here.
 flags.adopt_module_key_flags(training_input)
+flags.adopt_module_key_flags(model_flags)
 
 # Run
 _RUN_DIR = flags.DEFINE_string(
@@ -33,21 +36,6 @@ _STRATEGY = flags.DEFINE_enum(
     "strategy", "auto", strategies.STRATEGIES, "Devices: auto takes TF_CONFIG's hosts or all GPUs."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of weights, data order and drawn pixels.", lower_bound=0)
-
-# Model
-_EMBEDDING_DIM = flags.DEFINE_integer(
-    "embedding_dim", 16, "D, dimensions of the embedding (§3; 64 in the paper).", lower_bound=2
-)
-_WIDTH = flags.DEFINE_integer(
-    "width", 16, "Channels at full resolution, a multiple of 8.", lower_bound=8
-)
-_NUM_LEVELS = flags.DEFINE_integer(
-    "num_levels", 4, "Resolutions, each half of the one before.", 1, 8
-)
-_NUM_BLOCKS = flags.DEFINE_integer("num_blocks", 1, "Residual blocks a level.", lower_bound=1)
-_NORM = flags.DEFINE_enum(
-    "norm", "batch", NORMS, "Normalisation; frozen_batch is for pretrained weights (§5.1)."
-)
 
 # Loss and grouping
 _MARGIN = flags.DEFINE_float(
@@ -60,7 +48,11 @@ _NUM_LOOPS = flags.DEFINE_integer(
     "num_loops", 1, "T, loops of grouping in the loss (§4.2); 5 on digits in the paper.", 0, 50
 )
 _EMBEDDING_ONLY_FRACTION = flags.DEFINE_float(
-    "embedding_only_fraction", 0.0, "Share in [0, 1] of the steps, at the start, with T = 0.", 0, 1
+    "embedding_only_fraction",
+    0.0,
+    "Share in [0, 1] of the steps, at the start, that train the embedding alone: with T = 0, for "
+    "boundaries before the logistic layers (§5.2).",
+    *(0, 1),
 )
 _STEP_SIZE = flags.DEFINE_float("step_size", 1.0, "η in (0, 1], step of mean shift (Eq. 3).")
 _NUM_PIXELS = flags.DEFINE_integer(
@@ -84,6 +76,10 @@ _MAX_LOOPS = flags.DEFINE_integer("max_loops", 50, "Loops of grouping at the mos
 _MIN_AREA = flags.DEFINE_integer("min_area", 10, "Pixels an instance must have.", lower_bound=1)
 _BACKGROUND = flags.DEFINE_enum(
     "background", "border", BACKGROUNDS, "Which group is background: largest at the border, …"
+)
+
+_TEST_SCALES = flags.DEFINE_list(
+    "test_scales", ["1"], "Factors of a picture's size whose boundary maps are averaged, all > 0."
 )
 
 # Optimisation
@@ -125,15 +121,18 @@ def settings_from_flags() -> dict:
     if concentration is None:
         concentration = concentration_from_margin(_MARGIN.value)
     check_grouping_arguments(concentration, _NUM_LOOPS.value, _STEP_SIZE.value)
+    read_out = {
+        "concentration": concentration,
+        "mode_cosine": _MODE_COSINE.value,
+        "max_loops": _MAX_LOOPS.value,
+        "min_area": _MIN_AREA.value,
+        "background": _BACKGROUND.value,
+        "scales": [float(scale) for scale in _TEST_SCALES.value],
+    }
+    check_scales(read_out["scales"])
     return {
         "task": _TASK.value,
-        "model": {
-            "embedding_dim": _EMBEDDING_DIM.value,
-            "width": _WIDTH.value,
-            "num_levels": _NUM_LEVELS.value,
-            "num_blocks": _NUM_BLOCKS.value,
-            "norm": _NORM.value,
-        },
+        "model": model_flags.settings_from_flags(_TASK.value),
         "loss": {
             "margin": _MARGIN.value,
             "num_loops": _NUM_LOOPS.value,
@@ -144,17 +143,12 @@ def settings_from_flags() -> dict:
             "positive_weight": _POSITIVE_WEIGHT.value,
             "group_all_pixels": _GROUP_ALL_PIXELS.value,
         },
-        "read_out": {
-            "concentration": concentration,
-            "mode_cosine": _MODE_COSINE.value,
-            "max_loops": _MAX_LOOPS.value,
-            "min_area": _MIN_AREA.value,
-            "background": _BACKGROUND.value,
-        },
+        "read_out": {name: read_out[name] for name in TASKS[_TASK.value].read_out},
         "training": {
             "num_steps": _NUM_STEPS.value,
             "embedding_only_fraction": _EMBEDDING_ONLY_FRACTION.value,
             "batch_size": _BATCH_SIZE.value,
+            "pretrained": model_flags.pretrained_from_flags(),
             "optimizer": _OPTIMIZER.value,
             "learning_rate": _LEARNING_RATE.value,
             "momentum": _MOMENTUM.value,
@@ -212,6 +206,8 @@ def _train(
         )
         saved = checkpoints.open_checkpoints(_RUN_DIR.value, model, optimizer, is_chief)
         start_step = saved.restore_latest()
+        if start_step == 0 and plan["pretrained"]:
+            pretrained.load_weights(model, plan["pretrained"])
     logging.info(
         "%s weights; %s",
         f"{model.count_params():,}",
@@ -223,24 +219,26 @@ def _train(
         batch_size=plan["batch_size"],
         seed=plan["seed"],
         start_step=start_step,
-        stride=2 ** (settings["model"]["num_levels"] - 1),
+        stride=_stride(settings),
+        with_boundaries=task.needs_boundaries,
     )
 
+    embedding_only = round(plan["embedding_only_fraction"] * plan["num_steps"])
+
     def save(step: int) -> None:
+        if step == embedding_only:
+            # Before the checkpoint: a run that goes on from this step must find them.
+            saved.keep_embedding_only(step)
         saved.save(step)
         due = _PICTURE_EVERY.value and step % _PICTURE_EVERY.value == 0
         if splits and (due or step == plan["num_steps"]):
             reporter.picture("examples", _draw(model, settings, splits), step)
 
-    embedding_only = round(plan["embedding_only_fraction"] * plan["num_steps"])
-    phases = [(embedding_only, 0), (plan["num_steps"], settings["loss"]["num_loops"])]
-    for last_step, num_loops in phases:
+    for last_step, is_embedding_only in [(embedding_only, True), (plan["num_steps"], False)]:
         if start_step >= last_step:
             continue
         with strategy.scope():
-            training_model = task.build_training_model(
-                model, {**settings["loss"], "num_loops": num_loops}
-            )
+            training_model = task.build_training_model(model, settings["loss"], is_embedding_only)
         train_step = training.make_train_step(
             strategy,
             functools.partial(task.loss_terms, training_model),
@@ -264,8 +262,19 @@ def _train(
 
 def _draw(model: keras.Model, settings: dict, splits: dict[str, list[str]]) -> np.ndarray:
     """Returns a contact sheet of the first pictures of the first split, [H, W, 3] uint8."""
-    examples = input_pipeline.evaluation_dataset(next(iter(splits.values()))).take(_DRAWN_EXAMPLES)
-    return np.asarray(TASKS[settings["task"]].draw(model, examples, settings["read_out"]))
+    task = TASKS[settings["task"]]
+    examples = input_pipeline.evaluation_dataset(
+        next(iter(splits.values())), with_boundaries=task.needs_boundaries
+    )
+    drawn = task.draw(model, examples.take(_DRAWN_EXAMPLES), settings["read_out"])
+    return np.asarray(drawn)
+
+
+def _stride(settings: dict) -> int:
+    """Returns the multiple that the model pads pictures to, in pixels."""
+    arguments = dict(settings["model"])
+    del arguments["embedding_dim"]
+    return backbone_stride(**arguments)
 
 
 def _evaluate(
@@ -279,7 +288,7 @@ def _evaluate(
     task, scores, began = TASKS[settings["task"]], {}, time.monotonic()
     for split, paths in splits.items():
         started = time.monotonic()
-        examples = input_pipeline.evaluation_dataset(paths)
+        examples = input_pipeline.evaluation_dataset(paths, with_boundaries=task.needs_boundaries)
         scores[split] = task.evaluate(model, examples, settings["read_out"])
         figures = "  ".join(f"{name} {value:.4g}" for name, value in scores[split].items())
         logging.info("%s: %s  (%.0f s)", split, figures, time.monotonic() - started)
@@ -301,6 +310,8 @@ def _log_setting(strategy: tf.distribute.Strategy, settings: dict, train_paths: 
     for part, arguments in settings.items():
         logging.info("%s: %s", part, arguments)
     most_instances = shards.most_instances(train_paths)
+    if settings["task"] == "boundary":
+        most_instances = 1  # boundary and not: two groups
     if most_instances is None:
         return
     num_groups = 1 + most_instances

@@ -9,6 +9,9 @@ import tensorflow as tf
 
 _KEPT = 3
 
+# Weights at the end of the phase that trains the embedding alone; kept beside the newest ones.
+EMBEDDING_ONLY = "embedding_only"
+
 
 class Checkpoints(NamedTuple):
     """Restores the newest checkpoint of a run and writes further ones."""
@@ -32,6 +35,12 @@ class Checkpoints(NamedTuple):
         # a process killed in between leaves the one before as the newest.
         return self.manager.save(checkpoint_number=step)
 
+    def keep_embedding_only(self, step: int) -> None:
+        """Writes the weights as those of the end of the phase that trains the embedding alone."""
+        self.checkpoint.step.assign(step)
+        path = os.path.join(self.manager.directory, EMBEDDING_ONLY)
+        tf.train.Checkpoint(model=self.checkpoint.model, step=self.checkpoint.step).write(path)
+
 
 def open_checkpoints(
     run_dir: str, model: keras.Model, optimizer: keras.optimizers.Optimizer, is_writing: bool
@@ -48,11 +57,17 @@ def open_checkpoints(
     return Checkpoints(checkpoint, manager, run_dir)
 
 
-def restore_weights(run_dir: str, model: keras.Model) -> int:
+def restore_weights(run_dir: str, model: keras.Model, *, embedding_only: bool = False) -> int:
     """Returns the step of the newest checkpoint of a run, its weights now in the model.
 
+    Args:
+      run_dir: folder of the run.
+      model: built from the run's settings.
+      embedding_only: to take the weights as they were when the phase that trains the embedding
+        alone ended.
+
     Raises:
-      FileNotFoundError: if the run has no checkpoint.
+      FileNotFoundError: if the run has no checkpoint, or none of that phase.
       ValueError: if the checkpoint does not hold every weight of the model, in its shape.
     """
     path = tf.train.latest_checkpoint(_folder(run_dir))
@@ -61,9 +76,17 @@ def restore_weights(run_dir: str, model: keras.Model) -> int:
             f"{run_dir} holds no checkpoint; let train_main.py reach its first one "
             "(--save_every steps)"
         )
+    if embedding_only:
+        path = os.path.join(_folder(run_dir), EMBEDDING_ONLY)
+        if not tf.io.gfile.exists(f"{path}.index"):
+            raise FileNotFoundError(
+                f"{run_dir} holds no weights of an embedding-only phase ({path}.index); train with "
+                "--embedding_only_fraction between 0 and 1, and past that share of the steps"
+            )
     step = tf.Variable(0, trainable=False, dtype=tf.int64)
     try:
-        status = tf.train.Checkpoint(model=model, step=step).restore(path)
+        # `read`, since `write` keeps no count of saves, which `restore` would miss.
+        status = tf.train.Checkpoint(model=model, step=step).read(path)
         status.assert_existing_objects_matched().expect_partial()
     # The first for a weight that is missing, the second for one of another shape.
     except (AssertionError, ValueError) as error:

@@ -63,7 +63,12 @@ def make_train_step(
             names[:] = terms
             means = {name: tf.reduce_sum(term) / global_batch_size for name, term in terms.items()}
             loss = tf.add_n(list(means.values()))
-        gradients = tape.gradient(loss, variables)
+        # None for variables that this phase does not train, such as the logistic layers in phase
+        # one of the boundaries. (UnconnectedGradients.ZERO fails on the variables of Keras 3.)
+        gradients = [
+            tf.zeros_like(variable) if gradient is None else gradient
+            for gradient, variable in zip(tape.gradient(loss, variables), variables, strict=True)
+        ]
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         squared = [tf.reduce_sum(tf.square(tf.cast(g, tf.float32))) for g in gradients]
         return tf.stack([*means.values(), tf.add_n(squared)])

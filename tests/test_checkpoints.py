@@ -151,3 +151,26 @@ def test_restore_weights_refuses_a_checkpoint_of_another_model(tmp_path, other_s
         other = keras.Model(model.input, keras.layers.Dense(1, name="more")(model.output))
     with pytest.raises(ValueError, match=r"step-7 does not fit the model of settings\.json"):
         checkpoints.restore_weights(str(tmp_path), other)
+
+
+def test_keep_embedding_only_stays_while_others_are_deleted(tmp_path):
+    model, optimizer, saved = opened(tmp_path)
+    train(model, optimizer, range(1))
+    saved.keep_embedding_only(1)
+    kept = [w.copy() for w in model.get_weights()]
+    for step in range(2, 8):
+        train(model, optimizer, [step])
+        saved.save(step)
+    other = net()
+    assert checkpoints.restore_weights(str(tmp_path), other, embedding_only=True) == 1
+    for a, b in zip(other.get_weights(), kept, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert checkpoints.restore_weights(str(tmp_path), other) == 7
+    check_equal(other, model)
+
+
+def test_restore_weights_without_an_embedding_only_phase_says_what_to_do(tmp_path):
+    model, _, saved = opened(tmp_path)
+    saved.save(3)
+    with pytest.raises(FileNotFoundError, match="embedding_only_fraction between 0 and 1"):
+        checkpoints.restore_weights(str(tmp_path), model, embedding_only=True)

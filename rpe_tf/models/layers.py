@@ -20,8 +20,8 @@ _IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 class ScaleAndPad(keras.layers.Layer):
     """uint8 picture [B, H, W, 3] to float, padded right and below to a multiple.
 
-    Inside the model, so that training, evaluation and export cannot differ in it. The padding is
-    0 after scaling, which is also what the convolutions see beyond the border.
+    Inside the model, so that training, evaluation and export cannot differ in it. The padding
+    repeats the last row and column: a fill of any one colour would be an edge beside the border.
     """
 
     def __init__(self, multiple: int, scaling: str = "unit", **kwargs) -> None:
@@ -44,8 +44,10 @@ class ScaleAndPad(keras.layers.Layer):
             scaled = scaled / 127.5 - 1.0
         else:
             scaled = scaled[..., ::-1] - tf.constant(_IMAGENET_MEAN_BGR, self.compute_dtype)
-        down, right = (-shape[axis] % self.multiple for axis in (1, 2))
-        return tf.pad(scaled, [[0, 0], [0, down], [0, right], [0, 0]])
+        for axis in (1, 2):
+            padded = shape[axis] + -shape[axis] % self.multiple
+            scaled = tf.gather(scaled, tf.minimum(tf.range(padded), shape[axis] - 1), axis=axis)
+        return scaled
 
     def compute_output_shape(self, shape: tuple) -> tuple:
         """Returns the static shape of the result; None where it depends on the picture."""

@@ -3,26 +3,43 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from rpe_tf.models.build import embedding_model, training_model
-from rpe_tf.tasks import proposals
+from rpe_tf.models.build import (
+    boundary_model,
+    boundary_training_model,
+    embedding_model,
+    training_model,
+)
+from rpe_tf.tasks import boundary, proposals
 
 
 class Task(NamedTuple):
     """What a task supplies; the arguments are spelled out at each function."""
 
     build_model: Callable  # model arguments → Keras model, picture → prediction
-    build_training_model: Callable  # model, loss arguments → Keras model, batch → losses
+    build_training_model: Callable  # model, loss arguments, embedding_only → batch → losses
     loss_terms: Callable  # training model, batch → loss terms by name, each [B]
     evaluate: Callable  # model, examples, read-out arguments → metrics by name
     draw: Callable  # model, examples, read-out arguments → picture, PIL image
+    read_out: tuple[str, ...]  # names of its read-out arguments
+    needs_boundaries: bool = False  # whether examples hold boundaries
 
 
 TASKS = {
+    "boundary": Task(
+        build_model=boundary_model,
+        build_training_model=boundary_training_model,
+        loss_terms=boundary.loss_terms,
+        evaluate=boundary.evaluate,
+        draw=boundary.draw,
+        read_out=("scales",),
+        needs_boundaries=True,
+    ),
     "proposals": Task(
         build_model=embedding_model,
         build_training_model=training_model,
         loss_terms=proposals.loss_terms,
         evaluate=proposals.evaluate,
         draw=proposals.draw,
+        read_out=("concentration", "mode_cosine", "max_loops", "min_area", "background"),
     ),
 }

@@ -22,13 +22,15 @@ def labelled(batch=3, height=5, width=7, dim=4):
     return [tf.constant(x) for x in (unit([batch, height, width, dim]), instance, seed)]
 
 
-def test_scale_and_pad_maps_uint8_to_minus_1_and_1_and_pads_with_0():
-    image = np.array([[[[0, 255, 51]] * 3] * 2], np.uint8)  # 2×3, every pixel alike
-    padded = ScaleAndPad(4)(image)
-    expected = np.zeros([1, 4, 4, 3])
-    expected[:, :2, :3] = [0 / 127.5 - 1, 255 / 127.5 - 1, 51 / 127.5 - 1]
+def test_scale_and_pad_maps_uint8_to_minus_1_and_1_and_repeats_the_last_row_and_column():
+    image = np.array([[0, 255, 51], [102, 204, 153]], np.uint8)[np.newaxis, ..., np.newaxis]
+    padded = ScaleAndPad(4)(image.repeat(3, axis=-1))
+    # x / 127.5 − 1 of 0, 255, 51; 102, 204, 153; the column of 51 and 153, then the row repeated.
+    last = [-0.2, 0.6, 0.2, 0.2]
+    expected = [[-1, 1, -0.6, -0.6], last, last, last]
     assert padded.dtype == tf.float32
-    np.testing.assert_allclose(padded, expected, atol=1e-6)
+    for channel in range(3):
+        np.testing.assert_allclose(padded[0, ..., channel], expected, atol=1e-6)
 
 
 def test_scale_and_pad_imagenet_is_the_preprocessing_of_keras_applications():
@@ -37,7 +39,8 @@ def test_scale_and_pad_imagenet_is_the_preprocessing_of_keras_applications():
     expected = keras.applications.resnet.preprocess_input(image.astype(np.float32))
     assert padded.shape == (2, 4, 8, 3)
     np.testing.assert_allclose(padded[:, :3, :5], expected, atol=1e-5)
-    assert np.count_nonzero(padded[:, 3:]) == np.count_nonzero(padded[:, :, 5:]) == 0
+    np.testing.assert_array_equal(padded[:, 3:], padded[:, 2:3])
+    np.testing.assert_array_equal(padded[:, :, 5:], np.repeat(padded[:, :, 4:5], 3, axis=2))
 
 
 def test_scale_and_pad_refuses_an_unknown_scaling():
