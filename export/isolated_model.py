@@ -3,7 +3,8 @@
   python -I isolated_model.py VERSION_FOLDER PICTURES.npz ANSWERS.npz REFUSED_PACKAGE…
 
 PICTURES.npz holds batches [N, H, W, 3] uint8. ANSWERS.npz gets for each batch NAME
-`embedding/NAME`, `instance/NAME` and `instance_of_bytes/NAME`, and the packages that were refused.
+`embedding/NAME`, then `instance/NAME` and `instance_of_bytes/NAME`, or `boundary/NAME` and
+`boundary_of_bytes/NAME`, by what the model serves, and the packages that were refused.
 """
 
 import importlib
@@ -39,14 +40,20 @@ def refused_packages(packages: list[str]) -> list[str]:
 
 
 def answers_of(signatures: dict, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns embedding and instance maps of a batch, the maps from pixels and from PNG bytes."""
+    """Returns embedding and read-out maps of a batch, the maps from pixels and from PNG bytes."""
     image = tf.constant(images)
     pngs = tf.stack([tf.io.encode_png(picture) for picture in images])
-    return {
-        "embedding": signatures["embedding"](image=image)["embedding"].numpy(),
-        "instance": signatures["serving_default"](image=image)["instance"].numpy(),
-        "instance_of_bytes": signatures["serving_bytes"](image_bytes=pngs)["instance"].numpy(),
-    }
+    served = signatures["serving_default"](image=image)
+    of_bytes = signatures["serving_bytes"](image_bytes=pngs)
+    answers = {"embedding": signatures["embedding"](image=image)["embedding"].numpy()}
+    if "boundary" in served:
+        grey = [tf.io.decode_png(png, channels=1)[..., 0] for png in of_bytes["boundary_bytes"]]
+        answers["boundary"] = served["boundary"].numpy()
+        answers["boundary_of_bytes"] = (tf.cast(tf.stack(grey), tf.float32) / 255.0).numpy()
+    else:
+        answers["instance"] = served["instance"].numpy()
+        answers["instance_of_bytes"] = of_bytes["instance"].numpy()
+    return answers
 
 
 def main(folder: str, pictures: str, answers: str, packages: list[str]) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,22 +14,40 @@ from PIL import Image
 from export import isolated_model
 from export.trained_run import TrainedRun
 from rpe_tf.inference.label_map import read_out
+from rpe_tf.tasks import boundary
 
 PACKAGES = ("rpe_tf", "data_pipeline", "export", "train_main")
 
 
+class Measures(NamedTuple):
+    """How far two sets of answers are apart, or may be."""
+
+    embedding: float  # largest absolute difference
+    read_out: float  # of the read-outs of pixels, in the measure of their Comparison
+    of_bytes: float  # the same, of the read-outs of encoded pictures
+
+    def is_within(self, limits: "Measures") -> bool:
+        """Returns whether none exceeds its limit; NaN does."""
+        return all(x <= limit for x, limit in zip(self, limits, strict=True))
+
+
+class Comparison(NamedTuple):
+    """How the answers of a task are compared."""
+
+    output: str  # the read-out's name among the export's answers
+    read_out: Callable  # run, images, the export's embedding → read-outs [N, H, W]
+    measure: Callable  # two read-outs → their distance
+    limits: Measures
+    column: str  # what the distance counts, a word
+    form: str  # to print it, a format
+
+
 class Difference(NamedTuple):
-    """How far two sets of answers to one batch of pictures are apart."""
+    """How far the answers to one batch of pictures are apart."""
 
     name: str
     shape: tuple[int, ...]  # of the batch
-    embedding: float  # largest absolute difference
-    pixels: float  # fraction of pixels with another id than the embedding gives, given pixels
-    pixels_of_bytes: float  # the same, given encoded pictures
-
-    def is_within(self, embedding: float, pixels: float) -> bool:
-        """Returns whether no difference exceeds these; NaN does."""
-        return self.embedding <= embedding and max(self.pixels, self.pixels_of_bytes) <= pixels
+    measures: Measures
 
 
 def smooth_pictures(seed: int, num: int, height: int, width: int) -> np.ndarray:
@@ -46,6 +65,12 @@ def read_out_maps(run: TrainedRun, embedding: np.ndarray) -> np.ndarray:
     return np.stack([read(one).numpy() for one in tf.unstack(tf.constant(embedding))])
 
 
+def boundary_maps(run: TrainedRun, images: np.ndarray) -> np.ndarray:
+    """Returns the boundary maps [N, H, W] that the run's task gives in this process."""
+    predictor = boundary.make_predictor(run.model, run.settings["read_out"])
+    return np.stack([predictor(image)[1].numpy() for image in images])
+
+
 def export_answers(folder: str, batches: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Returns what the SavedModel in folder answers in a new process without our packages.
 
@@ -54,7 +79,7 @@ def export_answers(folder: str, batches: list[np.ndarray]) -> dict[str, np.ndarr
       batches: [N, H, W, 3] uint8 each.
 
     Returns:
-      `embedding/k`, `instance/k` and `instance_of_bytes/k` of the k-th batch.
+      What `isolated_model.answers_of` gives, each under `<name>/k` of the k-th batch.
 
     Raises:
       ChildProcessError: if the process failed, or one of PACKAGES could be imported there.
@@ -80,6 +105,12 @@ def export_answers(folder: str, batches: list[np.ndarray]) -> dict[str, np.ndarr
     return found
 
 
+def _embed(run: TrainedRun, images: np.ndarray) -> np.ndarray:
+    """Returns the embedding [N, H, W, D] that the run's model gives in this process."""
+    output = run.model(tf.constant(images), training=False)
+    return (output["embedding"] if isinstance(output, dict) else output).numpy()
+
+
 def compare(run: TrainedRun, folder: str, batches: dict[str, np.ndarray]) -> list[Difference]:
     """Returns the differences between checkpoint and export, a row for each batch.
 
@@ -90,25 +121,48 @@ def compare(run: TrainedRun, folder: str, batches: dict[str, np.ndarray]) -> lis
 
     Raises:
       ChildProcessError: as `export_answers`.
+      ValueError: if the export is of another kind of task than the run.
     """
     exported = export_answers(folder, list(batches.values()))
+    comparison = COMPARISONS[run.settings["task"]]
+    output = comparison.output
+    if f"{output}/0" not in exported:
+        raise ValueError(f"{folder} gives no {output}; it was not exported from such a run")
     differences = []
     for k, (name, images) in enumerate(batches.items()):
-        ours = run.model(tf.constant(images), training=False).numpy()
+        ours = _embed(run, images)
         theirs = exported[f"embedding/{k}"]
-        largest, pixels = float("inf"), [1.0, 1.0]
+        measures = Measures(*[float("inf")] * 3)
         if theirs.shape == ours.shape:
-            largest = float(np.max(np.abs(theirs - ours)))
-            # From the export's embedding: where a picture has no clear groups, a difference in the
-            # last bit can decide between two partitions, and neither is wrong.
-            maps = read_out_maps(run, theirs)
-            pixels = [
-                _fraction_different(exported[f"{key}/{k}"], maps)
-                for key in ("instance", "instance_of_bytes")
-            ]
-        differences.append(Difference(name, images.shape, largest, *pixels))
+            maps = comparison.read_out(run, images, theirs)
+            found = [exported[f"{key}/{k}"] for key in (output, f"{output}_of_bytes")]
+            measures = Measures(
+                float(np.max(np.abs(theirs - ours))),
+                *(comparison.measure(x, maps) if x.shape == maps.shape else np.inf for x in found),
+            )
+        differences.append(Difference(name, images.shape, measures))
     return differences
 
 
-def _fraction_different(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.mean(a != b)) if a.shape == b.shape else 1.0
+COMPARISONS = {
+    "boundary": Comparison(
+        output="boundary",
+        read_out=lambda run, images, _: boundary_maps(run, images),
+        measure=lambda a, b: float(np.max(np.abs(a - b))),
+        # The PNG has steps of 1 / 255.
+        limits=Measures(1e-4, 1e-4, 0.5 / 255 + 1e-4),
+        column="boundary",
+        form=".1e",
+    ),
+    "proposals": Comparison(
+        output="instance",
+        # From the export's embedding: where a picture has no clear groups, a difference in the
+        # last bit can decide between two partitions, and neither is wrong.
+        read_out=lambda run, _, embedding: read_out_maps(run, embedding),
+        measure=lambda a, b: float(np.mean(a != b)),
+        # A fraction: pixels tied between two modes may fall either way.
+        limits=Measures(1e-4, 1e-3, 1e-3),
+        column="pixels",
+        form=".3%",
+    ),
+}

@@ -1,4 +1,7 @@
-"""Segments picture files with an exported model: label maps, overlays and COCO results.
+"""Runs an exported model on picture files: instances, or boundaries, by what the model finds.
+
+Instances become label maps, overlays and COCO results; boundaries the maps that
+`rpe_tf.metrics.evaluate_main` reads, `<stem>.png`.
 
 Example:
   python -m export.predict_main --model=exports/digits --images='scenes/*.png' --output_dir=out
@@ -6,7 +9,9 @@ Example:
 
 import os
 import sys
+from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 from absl import flags
 
@@ -14,42 +19,81 @@ import rpe_tf
 from data_pipeline import command_line
 from data_pipeline.picture_files import read_picture
 from export.pictures import list_pictures, output_stems, require_other_folder
-from export.prediction_files import coco_results, write_json, write_pictures
-from rpe_tf.saved_model import Segmenter
+from export.prediction_files import coco_results, write_boundary, write_json, write_pictures
+from rpe_tf.metrics.edge_thinning import suppress_non_maxima
+from rpe_tf.saved_model import BoundaryDetector, Prediction, Segmenter
 
 _MODEL = flags.DEFINE_string(
     "model", None, "Folder of an exported model (its newest version) or of one version."
 )
 _IMAGES = flags.DEFINE_string("images", None, "A picture, a folder, or a glob in quotes.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for the results; made if absent.")
+_THIN = flags.DEFINE_bool(
+    "thin", False, "Of boundaries: thin the maps by non-maximum suppression before writing them."
+)
 
 
 def segment_files(segmenter: Segmenter, paths: list[str], output_dir: str) -> list[str]:
-    """Returns the paths that failed; writes the results of the others.
+    """Returns the paths that failed; writes the instances of the others.
 
     Args:
       segmenter: the model.
       paths: picture files.
       output_dir: an existing folder other than theirs.
     """
-    records, failed = [], []
-    progress = command_line.progress_bar(len(paths), "segmenting", "pictures")
+    records = []
+
+    def write(path: str, stem: str, image: np.ndarray, prediction: Prediction) -> None:
+        write_pictures(output_dir, stem, image, prediction.instance)
+        records.extend(coco_results(path, f"{stem}_instances.png", prediction))
+
+    failed = _predict_each(segmenter, paths, write, ("segmenting", "segmented"))
+    write_json(os.path.join(output_dir, "predictions.json"), records)
+    return failed
+
+
+def detect_in_files(
+    detector: BoundaryDetector, paths: list[str], output_dir: str, is_thin: bool
+) -> list[str]:
+    """Returns the paths that failed; writes the boundary maps of the others, `<stem>.png`.
+
+    Args:
+      detector: the model.
+      paths: picture files.
+      output_dir: an existing folder other than theirs.
+      is_thin: whether to suppress what is no maximum across the boundary.
+    """
+
+    def write(path: str, stem: str, image: np.ndarray, boundary: np.ndarray) -> None:
+        del path, image
+        write_boundary(output_dir, stem, suppress_non_maxima(boundary) if is_thin else boundary)
+
+    return _predict_each(detector, paths, write, ("detecting", "searched for boundaries"))
+
+
+def _predict_each(
+    model: Segmenter | BoundaryDetector, paths: list[str], write: Callable, verbs: tuple[str, str]
+) -> list[str]:
+    """Returns the paths that failed; calls write(path, stem, image, prediction) for the others.
+
+    verbs: what is done, for the progress bar and for messages: -ing, and past participle.
+    """
+    failed = []
+    progress = command_line.progress_bar(len(paths), verbs[0], "pictures")
     for path, stem in zip(paths, output_stems(paths), strict=True):
         try:
             image = read_picture(path)
-            prediction = segmenter.predict(image)
+            prediction = model.predict(image)
         except ValueError as error:
             failed.append(path)
             _show_error(error)
         except tf.errors.OpError as error:
             failed.append(path)
-            _show_error(f"{path} cannot be segmented ({error.message}); try a smaller picture")
+            _show_error(f"{path} cannot be {verbs[1]} ({error.message}); try a smaller picture")
         else:
-            write_pictures(output_dir, stem, image, prediction.instance)
-            records += coco_results(path, f"{stem}_instances.png", prediction)
+            write(path, stem, image, prediction)
         progress.update()
     progress.close()
-    write_json(os.path.join(output_dir, "predictions.json"), records)
     return failed
 
 
@@ -59,14 +103,23 @@ def _show_error(error: object) -> None:
 
 
 def main(argv: list[str]) -> int | None:
-    """Segments all pictures; returns 1 if one of them failed."""
+    """Predicts all pictures; returns 1 if one of them failed."""
     del argv
     paths = list_pictures(_IMAGES.value)
-    require_other_folder(paths, _OUTPUT_DIR.value)
-    segmenter = rpe_tf.load(_MODEL.value)
-    os.makedirs(_OUTPUT_DIR.value, exist_ok=True)
-    failed = segment_files(segmenter, paths, _OUTPUT_DIR.value)
-    print(f"Segmented {len(paths) - len(failed)} of {len(paths)} pictures into {_OUTPUT_DIR.value}")
+    output_dir = _OUTPUT_DIR.value
+    require_other_folder(paths, output_dir)
+    model = rpe_tf.load(_MODEL.value)
+    finds_boundaries = isinstance(model, BoundaryDetector)
+    if _THIN.value and not finds_boundaries:
+        raise ValueError(f"--thin is for models of boundaries, {_MODEL.value} finds instances")
+    os.makedirs(output_dir, exist_ok=True)
+    if finds_boundaries:
+        failed = detect_in_files(model, paths, output_dir, _THIN.value)
+        done = "Detected boundaries in"
+    else:
+        failed = segment_files(model, paths, output_dir)
+        done = "Segmented"
+    print(f"{done} {len(paths) - len(failed)} of {len(paths)} pictures into {output_dir}")
     if failed:
         _show_error(f"{len(failed)} of {len(paths)} pictures failed, see above")
         return 1

@@ -1,4 +1,4 @@
-"""The files made of one prediction: label map, overlay, COCO results."""
+"""The files made of one prediction: label map, overlay, COCO results, boundary map."""
 
 import json
 import os
@@ -28,6 +28,12 @@ def write_pictures(output_dir: str, stem: str, image: np.ndarray, instance: np.n
     }
     for name, picture in pictures.items():
         write_whole(os.path.join(output_dir, name), lambda file, p=picture: p.save(file, "PNG"))
+
+
+def write_boundary(output_dir: str, stem: str, boundary: np.ndarray) -> None:
+    """Writes `<stem>.png`, 8-bit grey, 255 · boundary rounded; boundary: [H, W] in [0, 1]."""
+    picture = Image.fromarray(np.rint(255.0 * boundary).astype(np.uint8))
+    write_whole(os.path.join(output_dir, f"{stem}.png"), lambda file: picture.save(file, "PNG"))
 
 
 def coco_results(file_name: str, label_file: str, prediction: Prediction) -> list[dict]:

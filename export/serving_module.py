@@ -5,13 +5,14 @@ as its first dimension, which the row format of TensorFlow Serving's REST interf
 """
 
 import functools
-from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
+from export import signatures
 from rpe_tf.inference.grouping import MAX_REPRESENTATIVES
 from rpe_tf.inference.label_map import read_out
+from rpe_tf.saved_model import decode_rgb
 
 # Rows that the tables of one picture are padded to before they are stacked: a mode an instance.
 MAX_INSTANCES = MAX_REPRESENTATIVES
@@ -36,14 +37,11 @@ _BYTES_ROW = {
 }
 
 MEANINGS = {
-    "image": "pictures, red, green, blue in 0..255",
-    "image_bytes": "encoded pictures, JPEG, PNG, BMP or GIF (first frame); sizes may differ",
+    **signatures.MEANINGS,
     "embedding": "a unit vector for each pixel",
     "instance": "id of each pixel: 0 background, 1.. instances by falling area, -1 padding beyond "
     "a picture's own size",
     "instance_bytes": "the instance map as a 16-bit grey PNG of the picture's own size",
-    "height": "of the picture, in pixels",
-    "width": "of the picture, in pixels",
     "num_instances": "rows of boxes, areas and scores that hold an instance; the others are 0",
     "boxes": "y_min, x_min, y_max, x_max in pixels, the last two exclusive; row k is id k + 1",
     "areas": "pixels of each instance",
@@ -63,31 +61,28 @@ class ServingModule(tf.Module):
     def __init__(self, model: keras.Model, read_out_arguments: dict) -> None:
         """Takes image → embedding and the keyword arguments of `label_map.read_out`."""
         super().__init__(name="serving")
-        self.model_variables = [_tf_variable(variable) for variable in model.variables]
+        self.model_variables = signatures.tf_variables(model)
         # Functions are not tracked for saving; a model or dict as attribute would be.
         self._embed = lambda image: model(image, training=False)
         self._read_out = functools.partial(read_out, **read_out_arguments)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")])
+    @tf.function(input_signature=signatures.IMAGE)
     def embedding(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns `embedding` [N, H, W, D] float32 of image [N, H, W, 3] uint8."""
         return {"embedding": self._embed(image)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")])
+    @tf.function(input_signature=signatures.IMAGE)
     def serving_default(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the instances of image [N, H, W, 3] uint8, by the names in MEANINGS."""
-        num_images = tf.shape(image)[0]
-        missing = tf.maximum(1 - num_images, 0)
-        at_least_one = tf.pad(image, [[0, missing], [0, 0], [0, 0], [0, 0]])
         rows = tf.map_fn(
             self._row,
-            self._embed(at_least_one),
+            self._embed(signatures.at_least_one_image(image)),
             fn_output_signature=_IMAGE_ROW,
             parallel_iterations=1,  # the grouping's memory of one picture at a time
         )
-        return _first_rows(rows, num_images)
+        return _first_rows(rows, tf.shape(image)[0])
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(input_signature=signatures.IMAGE_BYTES)
     def serving_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the instances of encoded pictures [N], by the names in MEANINGS."""
         num_images = tf.shape(image_bytes)[0]
@@ -130,48 +125,6 @@ class ServingModule(tf.Module):
         }
 
 
-def decode_rgb(image_bytes: tf.Tensor) -> tf.Tensor:
-    """Returns [H, W, 3] uint8 of an encoded picture: alpha dropped, grey repeated, first frame.
-
-    Args:
-      image_bytes: scalar string, JPEG, PNG, BMP or GIF. 16-bit samples keep their high byte. An
-        EXIF rotation is not applied, and a BMP of 8 bits is taken for grey whatever its palette.
-
-    Raises:
-      tf.errors.InvalidArgumentError: if the bytes are none of these.
-    """
-    image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, [None, None, 3])
-
-
-def describe_signatures(signatures: dict) -> dict[str, dict]:
-    """Returns inputs and outputs of each signature, ready for JSON: dtype, shape and meaning.
-
-    Args:
-      signatures: concrete functions by name, with one named tensor input each.
-
-    Returns:
-      {signature: {"inputs": {name: {"dtype", "shape", "meaning"}}, "outputs": {…}}}, an unknown
-      length written as null.
-    """
-    return {
-        name: {
-            "inputs": {spec.name: _describe(spec.name, spec) for spec in _inputs(function)},
-            "outputs": {key: _describe(key, x) for key, x in function.structured_outputs.items()},
-        }
-        for name, function in signatures.items()
-    }
-
-
-def _inputs(function: Callable) -> list[tf.TensorSpec]:
-    return [x for x in tf.nest.flatten(function.structured_input_signature) if hasattr(x, "dtype")]
-
-
-def _describe(name: str, tensor: tf.TensorSpec | tf.Tensor) -> dict:
-    shape = tensor.shape.as_list()
-    return {"dtype": tensor.dtype.name, "shape": shape, "meaning": MEANINGS[name]}
-
-
 def _first_rows(rows: dict[str, tf.Tensor], num_images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Returns the rows of the batch itself, tables cut to the most instances of a picture."""
     rows = {name: x[:num_images] for name, x in rows.items()}
@@ -194,8 +147,3 @@ def _stack_maps(instance_bytes: tf.Tensor, height: tf.Tensor, width: tf.Tensor) 
     return tf.map_fn(
         decode, instance_bytes, fn_output_signature=tf.TensorSpec([None, None], tf.int32)
     )
-
-
-def _tf_variable(variable: object) -> tf.Variable:
-    """Returns the TensorFlow variable inside a variable of Keras 3; those of Keras 2 are such."""
-    return variable if isinstance(variable, tf.Variable) else variable.value

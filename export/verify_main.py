@@ -11,7 +11,7 @@ from absl import flags
 
 from data_pipeline import command_line
 from data_pipeline.picture_files import read_picture
-from export.parity import Difference, compare, smooth_pictures
+from export.parity import COMPARISONS, Comparison, Difference, Measures, compare, smooth_pictures
 from export.pictures import list_pictures
 from export.trained_run import restore_run
 from rpe_tf.saved_model import find_version
@@ -23,9 +23,6 @@ _EXPORT_DIR = flags.DEFINE_string(
 _IMAGES = flags.DEFINE_string(
     "images", None, "Pictures to compare on as well: a file, a folder or a glob in quotes."
 )
-
-_EMBEDDING_TOLERANCE = 1e-4  # largest difference of a coordinate
-_PIXEL_TOLERANCE = 1e-3  # fraction: pixels tied between two modes may fall either way
 
 
 def _batches() -> dict[str, np.ndarray]:
@@ -40,15 +37,20 @@ def _batches() -> dict[str, np.ndarray]:
     return batches
 
 
-def _table(differences: list[Difference]) -> str:
-    lines = [f"{'batch':>16}  {'embedding':>9}  {'pixels':>7}  {'bytes':>7}  pictures"]
+def _cells(measures: Measures, comparison: Comparison) -> list[str]:
+    read_outs = (f"{x:{comparison.form}}" for x in (measures.read_out, measures.of_bytes))
+    return [f"{measures.embedding:.1e}", *read_outs]
+
+
+def _table(differences: list[Difference], comparison: Comparison) -> str:
+    rows = [["batch", "embedding", comparison.column, "bytes", "pictures"]]
     for row in differences:
         shape = "×".join(str(side) for side in row.shape[:3])
-        lines.append(
-            f"{shape:>16}  {row.embedding:9.1e}  {row.pixels:7.3%}  {row.pixels_of_bytes:7.3%}  "
-            f"{row.name}"
-        )
-    return "\n".join(lines)
+        rows.append([shape, *_cells(row.measures, comparison), row.name])
+    return "\n".join(
+        f"{batch:>16}  {embedding:>9}  {read_out:>8}  {of_bytes:>8}  {pictures}"
+        for batch, embedding, read_out, of_bytes, pictures in rows
+    )
 
 
 def main(argv: list[str]) -> int | None:
@@ -57,16 +59,17 @@ def main(argv: list[str]) -> int | None:
     folder = find_version(_EXPORT_DIR.value)
     run = restore_run(_RUN_DIR.value)
     print(f"Checkpoint of {_RUN_DIR.value}, step {run.step}, and {folder} in a process of its own")
+    comparison = COMPARISONS[run.settings["task"]]
     differences = compare(run, folder, _batches())
-    print(_table(differences))
-    limits = (_EMBEDDING_TOLERANCE, _PIXEL_TOLERANCE)
-    wrong = [row.name for row in differences if not row.is_within(*limits)]
+    print(_table(differences, comparison))
+    wrong = [row.name for row in differences if not row.measures.is_within(comparison.limits)]
     if wrong:
+        limits = _cells(comparison.limits, comparison)
         print(
             f"error: {folder} differs from the checkpoint of {_RUN_DIR.value} on "
             f"{len(wrong)} of {len(differences)} batches ({', '.join(wrong)}); allowed are "
-            f"{limits[0]:.0e} in the embedding and {limits[1]:.1%} of the pixels. Export the run "
-            "again.",
+            f"{limits[0]} in the embedding, {limits[1]} in {comparison.column}, {limits[2]} from "
+            "bytes. Export the run again.",
             file=sys.stderr,
         )
         return 1

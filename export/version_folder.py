@@ -9,9 +9,16 @@ import keras
 import tensorflow as tf
 
 import rpe_tf
-from export.serving_module import ServingModule, describe_signatures
+from export import boundary_module, serving_module
+from export.signatures import NAMES, describe_signatures
 from export.trained_run import TrainedRun
 from rpe_tf.saved_model import list_versions
+
+# What a task is served by, and the meanings of the names there.
+SERVED_BY = {
+    "boundary": (boundary_module.BoundaryModule, boundary_module.MEANINGS),
+    "proposals": (serving_module.ServingModule, serving_module.MEANINGS),
+}
 
 
 def write_version(run: TrainedRun, export_dir: str, *, version: int | None, metrics: dict) -> str:
@@ -55,9 +62,9 @@ def folder_size(folder: str) -> int:
 
 
 def _write_model(run: TrainedRun, folder: str, metrics: dict) -> None:
-    module = ServingModule(run.model, run.settings["read_out"])
-    names = ("serving_default", "serving_bytes", "embedding")
-    signatures = {name: getattr(module, name).get_concrete_function() for name in names}
+    module_class, meanings = SERVED_BY[run.settings["task"]]
+    module = module_class(run.model, run.settings["read_out"])
+    signatures = {name: getattr(module, name).get_concrete_function() for name in NAMES}
     tf.saved_model.save(module, folder, signatures=signatures)
     info = {
         "task": run.settings["task"],
@@ -70,7 +77,7 @@ def _write_model(run: TrainedRun, folder: str, metrics: dict) -> None:
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
         },
-        "signatures": describe_signatures(signatures),
+        "signatures": describe_signatures(signatures, meanings),
     }
     with open(os.path.join(folder, "model_info.json"), "w", encoding="utf-8") as file:
         json.dump(info, file, indent=2, ensure_ascii=False)

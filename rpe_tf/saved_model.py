@@ -2,6 +2,9 @@
 
 segmenter = rpe_tf.load("exports/digits")
 instance, table = segmenter.predict("scene.png")
+
+detector = rpe_tf.load("exports/boundaries")
+boundary = detector.predict("scene.png")
 """
 
 import os
@@ -25,70 +28,109 @@ class Prediction(NamedTuple):
 
 
 class Segmenter:
-    """A loaded export."""
+    """A loaded export that finds instances."""
 
-    def __init__(self, folder: str) -> None:
-        """Loads the version folder; raises ValueError if it lacks the signatures used here."""
-        self.folder = folder
-        # Functions live only as long as the object that was loaded.
-        self._loaded = tf.saved_model.load(folder)
-        for name in ("serving_default", "serving_bytes"):
-            if name not in self._loaded.signatures:
-                raise ValueError(
-                    f"{folder} has no signature {name}; it was not written by export.export_main"
-                )
+    def __init__(self, loaded: object) -> None:
+        """Takes what `tf.saved_model.load` returned; functions live only as long as it does."""
+        self._loaded = loaded
 
     def predict(self, picture: str | os.PathLike | np.ndarray) -> Prediction:
         """Returns the instances of one picture.
 
         Args:
-          picture: [H, W, 3] uint8 array, or the path of a JPEG, PNG, BMP or GIF file (first
-            frame; alpha is dropped, grey repeated, an EXIF rotation not applied, a BMP of 8 bits
-            taken for grey).
+          picture: as `picture_tensor`.
 
         Raises:
-          ValueError: if the array is not [H, W, 3] uint8 with a pixel, or the file is no such
-            picture.
-          FileNotFoundError: if there is no such file.
+          ValueError, FileNotFoundError: as `picture_tensor`.
         """
-        if isinstance(picture, (str, os.PathLike)):
-            return self._predict_file(os.fspath(picture))
-        image = np.asarray(picture)
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
-            raise ValueError(
-                f"a picture must be uint8 [H, W, 3], got {image.dtype} of shape {image.shape}; "
-                "scale values to 0..255 and convert with astype(np.uint8), repeat a grey channel "
-                "three times, drop alpha, and pass the pictures of a batch one by one"
-            )
-        outputs = self._loaded.signatures["serving_default"](image=tf.constant(image[np.newaxis]))
-        return _first_prediction(outputs)
-
-    def _predict_file(self, path: str) -> Prediction:
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"no file {path}; check the path")
-        image_bytes = tf.io.read_file(path)[tf.newaxis]
-        try:
-            return _first_prediction(
-                self._loaded.signatures["serving_bytes"](image_bytes=image_bytes)
-            )
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(
-                f"{path} cannot be read as JPEG, PNG, BMP or GIF; save it as one of these, or pass "
-                "its pixels as an array"
-            ) from error
+        return _first_prediction(_serve(self._loaded, picture))
 
 
-def load(export_dir: str | os.PathLike) -> Segmenter:
-    """Returns the exported model, ready to predict.
+class BoundaryDetector:
+    """A loaded export that finds boundaries."""
+
+    def __init__(self, loaded: object) -> None:
+        """Takes what `tf.saved_model.load` returned; functions live only as long as it does."""
+        self._loaded = loaded
+
+    def predict(self, picture: str | os.PathLike | np.ndarray) -> np.ndarray:
+        """Returns the strength of a boundary at each pixel of one picture.
+
+        Args:
+          picture: as `picture_tensor`.
+
+        Returns:
+          [H, W] float32 in [0, 1]; lines a few pixels wide.
+
+        Raises:
+          ValueError, FileNotFoundError: as `picture_tensor`.
+        """
+        return _serve(self._loaded, picture)["boundary"][0].numpy()
+
+
+def load(export_dir: str | os.PathLike) -> Segmenter | BoundaryDetector:
+    """Returns the exported model, ready to predict: what kind it is, its outputs say.
 
     Args:
       export_dir: a version folder, or the folder that holds the numbered versions: the largest.
 
     Raises:
       FileNotFoundError: if neither is there.
-      ValueError: if the model lacks the signatures `serving_default` and `serving_bytes`.
+      ValueError: if the model lacks the signature `serving_default`, or that gives neither
+        instances nor boundaries.
     """
-    return Segmenter(find_version(export_dir))
+    folder = find_version(export_dir)
+    loaded = tf.saved_model.load(folder)
+    if "serving_default" not in loaded.signatures:
+        raise ValueError(
+            f"{folder} has no signature serving_default; it was not written by export.export_main"
+        )
+    outputs = loaded.signatures["serving_default"].structured_outputs
+    if "boundary" in outputs:
+        return BoundaryDetector(loaded)
+    if "instance" in outputs:
+        return Segmenter(loaded)
+    raise ValueError(
+        f"{folder} gives {', '.join(sorted(outputs))}, neither instance nor boundary; it was not "
+        "written by export.export_main"
+    )
+
+
+def picture_tensor(picture: str | os.PathLike | np.ndarray) -> tf.Tensor:
+    """Returns the pixels of a picture [H, W, 3] uint8.
+
+    Args:
+      picture: [H, W, 3] uint8 array, or the path of a JPEG, PNG, BMP or GIF file, decoded as
+        `decode_rgb` says.
+
+    Raises:
+      ValueError: if the array is not [H, W, 3] uint8 with a pixel, or the file is no such picture.
+      FileNotFoundError: if there is no such file.
+    """
+    if isinstance(picture, (str, os.PathLike)):
+        return _read_picture(os.fspath(picture))
+    image = np.asarray(picture)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        raise ValueError(
+            f"a picture must be uint8 [H, W, 3], got {image.dtype} of shape {image.shape}; "
+            "scale values to 0..255 and convert with astype(np.uint8), repeat a grey channel "
+            "three times, drop alpha, and pass the pictures of a batch one by one"
+        )
+    return tf.constant(image)
+
+
+def decode_rgb(image_bytes: tf.Tensor) -> tf.Tensor:
+    """Returns [H, W, 3] uint8 of an encoded picture: alpha dropped, grey repeated, first frame.
+
+    Args:
+      image_bytes: scalar string, JPEG, PNG, BMP or GIF. 16-bit samples keep their high byte. An
+        EXIF rotation is not applied, and a BMP of 8 bits is taken for grey whatever its palette.
+
+    Raises:
+      tf.errors.InvalidArgumentError: if the bytes are none of these.
+    """
+    image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, 3])
 
 
 def find_version(export_dir: str | os.PathLike) -> str:
@@ -117,6 +159,23 @@ def list_versions(folder: str) -> list[int]:
     # As a server reads them: decimal digits alone, without leading zeros.
     names = [name for name in os.listdir(folder) if name.isascii() and name.isdigit()]
     return sorted(int(name) for name in names if str(int(name)) == name)
+
+
+def _read_picture(path: str) -> tf.Tensor:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no file {path}; check the path")
+    try:
+        return decode_rgb(tf.io.read_file(path))
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(
+            f"{path} cannot be read as JPEG, PNG, BMP or GIF; save it as one of these, or pass "
+            "its pixels as an array"
+        ) from error
+
+
+def _serve(loaded: object, picture: str | os.PathLike | np.ndarray) -> dict[str, tf.Tensor]:
+    image = picture_tensor(picture)[tf.newaxis]
+    return loaded.signatures["serving_default"](image=image)
 
 
 def _first_prediction(outputs: dict[str, tf.Tensor]) -> Prediction:

@@ -1,4 +1,4 @@
-"""A tiny run, its export, and pictures: made once, shared by the tests of export."""
+"""Tiny runs, their exports, and pictures: made once, shared by the tests of export."""
 
 import json
 import os
@@ -12,15 +12,28 @@ import tensorflow as tf
 from export.parity import smooth_pictures
 from export.trained_run import TrainedRun, restore_run
 from export.version_folder import write_version
-from rpe_tf.models.build import embedding_model
+from rpe_tf.tasks import TASKS
 
-MODEL = {"embedding_dim": 4, "width": 8, "num_levels": 3, "num_blocks": 1, "norm": "batch"}
-READ_OUT = {
-    "concentration": 60.0,
-    "mode_cosine": 0.9,
-    "max_loops": 30,
-    "min_area": 20,
-    "background": "border",
+PROPOSALS = {
+    "format": 1,
+    "task": "proposals",
+    "model": {"embedding_dim": 4, "width": 8, "num_levels": 3, "num_blocks": 1, "norm": "batch"},
+    "read_out": {
+        "concentration": 60.0,
+        "mode_cosine": 0.9,
+        "max_loops": 30,
+        "min_area": 20,
+        "background": "border",
+    },
+}
+BOUNDARY = {
+    "format": 1,
+    "task": "boundary",
+    "model": {
+        **{"backbone": "resnet14", "width": 8, "output_stride": 8, "stem_stride": 4},
+        **{"norm": "batch", "embedding_dim": 3},
+    },
+    "read_out": {"scales": [1.0]},
 }
 
 
@@ -31,16 +44,15 @@ class Exported(NamedTuple):
     loaded: object  # the SavedModel
 
 
-def make_run(run_dir, seed, has_checkpoint=True):
+def make_run(run_dir, seed, has_checkpoint=True, settings=PROPOSALS):
     """A run folder with weights of a seed; moments and scales of BatchNorm are not the initial."""
     os.makedirs(run_dir)
-    settings = {"format": 1, "task": "proposals", "model": MODEL, "read_out": READ_OUT}
     with open(f"{run_dir}/settings.json", "w") as file:
         json.dump(settings, file)
     if not has_checkpoint:
         return str(run_dir)
     keras.utils.set_random_seed(seed)
-    model = embedding_model(**MODEL)
+    model = TASKS[settings["task"]].build_model(**settings["model"])
     rng = np.random.default_rng(seed)
     weights = model.get_weights()
     model.set_weights([x + rng.uniform(0, 0.2, x.shape) if x.ndim == 1 else x for x in weights])
@@ -58,14 +70,22 @@ def new_run():
     return make_run
 
 
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exported")
-    run_dir = make_run(folder / "run", seed=2)
+def _export(folder, settings):
+    run_dir = make_run(folder / "run", seed=2, settings=settings)
     run = restore_run(run_dir)
     export_dir = str(folder / "export")
     version = write_version(run, export_dir, version=None, metrics={"recall_50": 0.5})
     return Exported(run_dir, run, export_dir, tf.saved_model.load(version))
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    return _export(tmp_path_factory.mktemp("exported"), PROPOSALS)
+
+
+@pytest.fixture(scope="session")
+def exported_boundary(tmp_path_factory):
+    return _export(tmp_path_factory.mktemp("exported_boundary"), BOUNDARY)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from export import isolated_model, parity
-from export.parity import Difference, compare, export_answers, smooth_pictures
+from export.parity import COMPARISONS, Measures, compare, export_answers, smooth_pictures
 from export.trained_run import restore_run
 
 
@@ -33,6 +33,13 @@ def test_verify_main_passes_its_own_export_and_fails_another(exported, new_run, 
     assert "Traceback" not in bad_err
 
 
+def test_verify_main_passes_boundaries(exported_boundary):
+    process = _verify(exported_boundary.run_dir, exported_boundary.export_dir)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    assert "2×61×83" in out and "boundary     bytes  pictures" in out
+
+
 def test_compare_measures_differences_of_weights_and_of_read_out(
     exported, new_run, pictures, tmp_path, monkeypatch
 ):
@@ -42,11 +49,43 @@ def test_compare_measures_differences_of_weights_and_of_read_out(
     runs = (exported.run, other_weights, exported.run._replace(settings=coarse))
     monkeypatch.setattr(parity, "export_answers", _answers_of_this_process)
     batches, version = {"a": np.stack(pictures[:2])}, f"{exported.export_dir}/1"
-    same, weights, read_out = (compare(run, version, batches)[0] for run in runs)
-    assert same.is_within(1e-4, 1e-3) and same.shape == (2, 45, 70, 3)
-    assert weights.embedding > 0.01 and not weights.is_within(1e-4, 1e-3)
-    assert read_out.embedding < 1e-4 and read_out.pixels > 0.01 < read_out.pixels_of_bytes
-    assert not read_out.is_within(1e-4, 1e-3)
+    limits = COMPARISONS["proposals"].limits
+    differences = [compare(run, version, batches)[0] for run in runs]
+    same, weights, read_out = (difference.measures for difference in differences)
+    assert same.is_within(limits) and differences[0].shape == (2, 45, 70, 3)
+    assert weights.embedding > 0.01 and not weights.is_within(limits)
+    assert read_out.embedding < 1e-4 and read_out.read_out > 0.01 < read_out.of_bytes
+    assert not read_out.is_within(limits)
+
+
+def test_compare_of_boundaries_measures_weights_and_scales(
+    exported_boundary, new_run, pictures, tmp_path, monkeypatch
+):
+    settings = exported_boundary.run.settings
+    other_weights = restore_run(new_run(tmp_path / "other", seed=6, settings=settings))
+    half = {**settings, "read_out": {"scales": [0.5]}}
+    runs = (
+        *(exported_boundary.run, other_weights),
+        exported_boundary.run._replace(settings=half),
+    )
+    monkeypatch.setattr(parity, "export_answers", _answers_of_this_process)
+    batches, version = {"a": np.stack(pictures[:2])}, f"{exported_boundary.export_dir}/1"
+    limits = COMPARISONS["boundary"].limits
+    same, weights, scales = (compare(run, version, batches)[0].measures for run in runs)
+    assert same.is_within(limits)
+    # Of 6300 pixels one is nearly half a step of the PNG away: the bytes are what was compared.
+    assert 0.4 / 255 < same.of_bytes
+    assert weights.embedding > 0.01 and not weights.is_within(limits)
+    assert scales.embedding < 1e-4 and scales.read_out > 0.005 < scales.of_bytes
+    assert not scales.is_within(limits)
+
+
+def test_compare_refuses_an_export_of_another_task(
+    exported, exported_boundary, pictures, monkeypatch
+):
+    monkeypatch.setattr(parity, "export_answers", _answers_of_this_process)
+    with pytest.raises(ValueError, match="gives no boundary; it was not exported from such a run"):
+        compare(exported_boundary.run, f"{exported.export_dir}/1", {"a": pictures[2][np.newaxis]})
 
 
 def _answers_of_this_process(folder, batches):
@@ -54,12 +93,13 @@ def _answers_of_this_process(folder, batches):
     return {f"{key}/0": value for key, value in answers.items()}
 
 
-def test_difference_is_within_looks_at_every_measure():
-    assert Difference("a", (1,), 1e-4, 1e-3, 1e-3).is_within(1e-4, 1e-3)
-    assert not Difference("a", (1,), 2e-4, 0.0, 0.0).is_within(1e-4, 1e-3)
-    assert not Difference("a", (1,), 0.0, 2e-3, 0.0).is_within(1e-4, 1e-3)
-    assert not Difference("a", (1,), 0.0, 0.0, 2e-3).is_within(1e-4, 1e-3)
-    assert not Difference("a", (1,), float("nan"), 0.0, 0.0).is_within(1e-4, 1e-3)
+def test_measures_is_within_looks_at_every_measure():
+    limits = Measures(1e-4, 1e-3, 1e-2)
+    assert limits.is_within(limits)
+    assert not Measures(2e-4, 0.0, 0.0).is_within(limits)
+    assert not Measures(0.0, 2e-3, 0.0).is_within(limits)
+    assert not Measures(0.0, 0.0, 2e-2).is_within(limits)
+    assert not Measures(float("nan"), 0.0, 0.0).is_within(limits)
 
 
 def test_export_answers_raises_where_the_model_does_not_run(tmp_path):

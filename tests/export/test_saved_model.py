@@ -18,6 +18,11 @@ def segmenter(exported):
     return rpe_tf.load(exported.export_dir)
 
 
+@pytest.fixture(scope="module", params=["exported", "exported_boundary"])
+def model(request):
+    return rpe_tf.load(request.getfixturevalue(request.param).export_dir)
+
+
 def test_predict_of_file_and_array_are_equal(segmenter, pictures, tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(pictures[0]).save(path)
@@ -25,6 +30,21 @@ def test_predict_of_file_and_array_are_equal(segmenter, pictures, tmp_path):
     for from_file in (segmenter.predict(path), segmenter.predict(str(path))):
         np.testing.assert_array_equal(from_file.instance, from_array.instance)
         np.testing.assert_array_equal(from_file.table, from_array.table)
+
+
+def test_load_of_boundaries_predicts_the_map_of_array_and_file(
+    exported_boundary, pictures, tmp_path
+):
+    detector = rpe_tf.load(exported_boundary.export_dir)
+    path = tmp_path / "a.png"
+    Image.fromarray(pictures[2]).save(path)
+    expected = exported_boundary.loaded.signatures["serving_default"](
+        image=tf.constant(pictures[2][None])
+    )["boundary"][0]
+    for picture in (pictures[2], path, str(path)):
+        found = detector.predict(picture)
+        assert found.dtype == np.float32 and found.shape == (64, 40)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_predict_gives_the_map_and_table_of_the_signature(exported, segmenter, pictures):
@@ -48,17 +68,17 @@ def test_predict_gives_the_map_and_table_of_the_signature(exported, segmenter, p
         np.zeros([0, 4, 3], np.uint8),
     ],
 )
-def test_predict_refuses_other_arrays_with_the_cure(segmenter, array):
+def test_predict_refuses_other_arrays_with_the_cure(model, array):
     with pytest.raises(ValueError, match=r"must be uint8 \[H, W, 3\], got .*; scale values"):
-        segmenter.predict(array)
+        model.predict(array)
 
 
-def test_predict_refuses_files_by_name(segmenter, tmp_path):
+def test_predict_refuses_files_by_name(model, tmp_path):
     (tmp_path / "a.png").write_bytes(b"hello")
     with pytest.raises(ValueError, match=r"a\.png cannot be read as JPEG"):
-        segmenter.predict(tmp_path / "a.png")
+        model.predict(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError, match=r"no file .*b\.png"):
-        segmenter.predict(tmp_path / "b.png")
+        model.predict(tmp_path / "b.png")
 
 
 def test_load_names_a_folder_without_model(tmp_path):
@@ -71,6 +91,14 @@ def test_load_names_a_folder_without_model(tmp_path):
 def test_load_refuses_a_model_without_our_signatures(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "1"))
     with pytest.raises(ValueError, match="no signature serving_default"):
+        rpe_tf.load(tmp_path)
+
+
+def test_load_refuses_a_model_of_other_outputs(tmp_path):
+    module = tf.Module()
+    module.serve = tf.function(lambda x: {"weather": x}, input_signature=[tf.TensorSpec([])])
+    tf.saved_model.save(module, str(tmp_path / "1"), {"serving_default": module.serve})
+    with pytest.raises(ValueError, match="gives weather, neither instance nor boundary"):
         rpe_tf.load(tmp_path)
 
 

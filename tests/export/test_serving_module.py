@@ -9,9 +9,10 @@ import tensorflow as tf
 from PIL import Image
 
 from export.parity import read_out_maps
-from export.serving_module import MAX_INSTANCES, MEANINGS, decode_rgb
+from export.serving_module import MAX_INSTANCES, MEANINGS
 from rpe_tf.inference.grouping import group
 from rpe_tf.inference.label_map import read_out
+from rpe_tf.saved_model import decode_rgb
 
 
 def _serve(exported, name, **inputs):
@@ -153,13 +154,20 @@ def test_decode_rgb_refuses_what_is_no_picture():
             decode_rgb(tf.constant(spoilt))
 
 
-def test_saved_model_has_ops_of_tensorflow_alone(exported):
+@pytest.mark.parametrize(
+    "fixture, expected",
+    [
+        ("exported", {"Conv2D", "DecodeImage", "While"}),
+        ("exported_boundary", {"Conv2D", "DecodeImage", "EncodePng"}),
+    ],
+)
+def test_saved_model_has_ops_of_tensorflow_alone(request, fixture, expected):
     ops = set()
-    for function in exported.loaded.signatures.values():
+    for function in request.getfixturevalue(fixture).loaded.signatures.values():
         graph = function.graph.as_graph_def()
         ops |= {node.op for node in graph.node}
         ops |= {node.op for inner in graph.library.function for node in inner.node_def}
-    assert {"Conv2D", "DecodeImage", "While"} <= {op.removeprefix("Stateless") for op in ops}
+    assert expected <= {op.removeprefix("Stateless") for op in ops}
     assert not [op for op in ops if "PyFunc" in op or "EagerPy" in op]
     # Raw ops are generated from the registry of the wheel; a custom op is not among them.
     known = {name.lower() for name in dir(tf.raw_ops)}

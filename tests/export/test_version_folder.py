@@ -9,8 +9,10 @@ import pytest
 import tensorflow as tf
 
 from export import version_folder
+from export.parity import COMPARISONS
 from export.trained_run import restore_run
 from export.version_folder import folder_size, write_version
+from rpe_tf.tasks import TASKS
 
 
 def test_write_version_describes_the_model_beside_it(exported):
@@ -26,6 +28,31 @@ def test_write_version_describes_the_model_beside_it(exported):
     assert (image["dtype"], image["shape"]) == ("uint8", [None, None, None, 3])
     assert set(info["signatures"]["serving_bytes"]["inputs"]) == {"image_bytes"}
     assert default["outputs"]["boxes"]["shape"] == [None, None, 4]
+
+
+def test_write_version_describes_boundaries(exported_boundary):
+    with open(os.path.join(exported_boundary.export_dir, "1", "model_info.json")) as file:
+        info = json.load(file)
+    assert info["task"] == "boundary" and info["settings"]["read_out"] == {"scales": [1.0]}
+    outputs = {name: signature["outputs"] for name, signature in info["signatures"].items()}
+    shapes = {
+        name: {key: (x["dtype"], x["shape"]) for key, x in output.items()}
+        for name, output in outputs.items()
+    }
+    assert shapes == {
+        "embedding": {"embedding": ("float32", [None, None, None, 12])},
+        "serving_default": {"boundary": ("float32", [None, None, None])},
+        "serving_bytes": {
+            "boundary_bytes": ("string", [None]),
+            "height": ("int32", [None]),
+            "width": ("int32", [None]),
+        },
+    }
+    assert "8-bit grey PNG" in outputs["serving_bytes"]["boundary_bytes"]["meaning"]
+
+
+def test_every_task_is_served_and_compared():
+    assert set(version_folder.SERVED_BY) == set(COMPARISONS) == set(TASKS)
 
 
 def test_write_version_leaves_nothing_when_it_fails(exported, tmp_path, monkeypatch):
