@@ -310,7 +310,7 @@ def _log_setting(strategy: tf.distribute.Strategy, settings: dict, train_paths: 
     for part, arguments in settings.items():
         logging.info("%s: %s", part, arguments)
     most_instances = shards.most_instances(train_paths)
-    if settings["task"] == "boundary":
+    if TASKS[settings["task"]].needs_boundaries:
         most_instances = 1  # boundary and not: two groups
     if most_instances is None:
         return
