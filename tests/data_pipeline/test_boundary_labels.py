@@ -72,6 +72,11 @@ def test_instance_boundary_preset():
     np.testing.assert_array_equal(found[0], np.array(expected, bool))
 
 
+def test_instance_boundary_has_none_beside_void():
+    found = instance_boundary(tf.constant([[0, -1, 3], [-1, 3, 3]]))
+    assert not found.numpy().any()
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1)])
 def test_instance_boundary_of_one_instance_is_empty(shape):
     assert not instance_boundary(tf.ones(shape, tf.int32)).numpy().any()
