@@ -31,7 +31,7 @@ demo: $(VENV)/.ready
 		--started=$(STARTED)
 
 test: $(VENV)/.ready
-	$(PY) -m pytest -m "not slow" -n 2 --dist loadfile
+	$(PY) -m pytest -m "not slow" -n 2 --dist loadfile --timeout=600
 
 prove: $(VENV)/.ready
 	$(PY) -m pytest -m slow

@@ -54,15 +54,16 @@ class _Pool(NamedTuple):
     """Worker processes and what they share with this one."""
 
     executor: futures.ProcessPoolExecutor
+    # Both are read here without a lock: a process that was killed may have held it.
     counter: Any  # of all pictures they have made
-    is_ending: Any  # event: what is still being written is not worth finishing
+    is_ending: Any  # 1: what is still being written is not worth finishing
 
 
 @functools.cache  # Kept for the next split: to load TensorFlow takes a process some seconds.
 def _pool(num_processes: int) -> _Pool:
     # Not forked: a copy of a process that runs TensorFlow can hang.
     context = multiprocessing.get_context("spawn")
-    counter, is_ending = context.Value("q", 0), context.Event()
+    counter, is_ending = context.Value("q", 0), context.RawValue("b", 0)
     executor = futures.ProcessPoolExecutor(
         num_processes, context, initializer=_start_worker, initargs=(counter, is_ending)
     )
@@ -71,16 +72,16 @@ def _pool(num_processes: int) -> _Pool:
 
 def _run_in_processes(jobs: Sequence[ShardJob], num_processes: int, progress: tqdm) -> None:
     pool = _pool(num_processes)
-    before = pool.counter.value
+    before = _num_pictures(pool)
     try:
         running = {pool.executor.submit(_write_in_worker, job) for job in jobs}
         while running:
             finished, running = futures.wait(running, 0.2, futures.FIRST_EXCEPTION)
-            progress.update(pool.counter.value - before - progress.n)
+            progress.update(_num_pictures(pool) - before - progress.n)
             for future in finished:
                 future.result()
     except BaseException as error:
-        pool.is_ending.set()
+        pool.is_ending.value = 1
         pool.executor.shutdown(wait=True, cancel_futures=True)
         _pool.cache_clear()
         if isinstance(error, futures.process.BrokenProcessPool):
@@ -90,6 +91,10 @@ def _run_in_processes(jobs: Sequence[ShardJob], num_processes: int, progress: tq
                 "is left"
             ) from error
         raise
+
+
+def _num_pictures(pool: _Pool) -> int:
+    return pool.counter.get_obj().value
 
 
 def _start_worker(counter: object, is_ending: object) -> None:
@@ -111,5 +116,5 @@ def _write_in_worker(job: ShardJob) -> None:
 def _count_in_worker() -> None:
     with _shared["counter"].get_lock():
         _shared["counter"].value += 1
-    if _shared["is_ending"].is_set():
+    if _shared["is_ending"].value:
         raise InterruptedError("another shard failed")

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from data_pipeline import conversion, digit_shards
+from data_pipeline import conversion, digit_shards, local_runner
 from data_pipeline.labelled_picture import Source
 from data_pipeline.local_runner import run_locally
 
@@ -50,6 +50,27 @@ def test_run_locally_says_that_a_process_was_killed_and_can_go_on(tmp_path):
     killer.join()
     assert not (tmp_path / "killed" / "manifest.json").exists()
     assert _write(tmp_path / "killed", 2) == _write(tmp_path / "undisturbed", 1)
+
+
+def test_run_locally_hears_of_a_process_that_was_killed_while_it_held_the_lock(tmp_path):
+    pool = local_runner._pool(2)
+
+    def hold_and_kill():
+        pool.counter.get_lock().acquire()  # For good, as one holds it who was killed.
+        is_held.set()
+        while not pool.executor._processes:
+            time.sleep(0.01)
+        time.sleep(0.5)  # The main thread is at its loop by now.
+        os.kill(next(iter(pool.executor._processes)), signal.SIGKILL)
+
+    is_held = threading.Event()
+    killer = threading.Thread(target=hold_and_kill)
+    killer.start()
+    is_held.wait()
+    with pytest.raises(OSError, match="ended by itself"):
+        _write(tmp_path / "killed", 2)
+    killer.join()
+    assert _write(tmp_path / "killed", 2).keys() > {"manifest.json"}
 
 
 def test_run_locally_refuses_a_negative_number():
