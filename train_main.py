@@ -12,20 +12,16 @@ from absl import flags, logging
 
 from data_pipeline import command_line, input_pipeline, shards, training_input
 from rpe_tf import checkpoints, run_folder, strategies, training
-from rpe_tf.core.mean_shift import check_grouping_arguments
-from rpe_tf.core.pair_loss import NORMALIZERS, check_loss_arguments
-from rpe_tf.core.sphere import concentration_from_margin, smallest_margin
-from rpe_tf.inference.boundary_map import check_scales
-from rpe_tf.inference.label_map import BACKGROUNDS
+from rpe_tf.core.sphere import smallest_margin
 from rpe_tf.models import model_flags, pretrained
 from rpe_tf.models.backbone import backbone_stride
 from rpe_tf.optimizers import make_optimizer
 from rpe_tf.reporter import Reporter
-from rpe_tf.tasks import TASKS
+from rpe_tf.tasks import TASKS, loss_flags, read_out_flags
 
-# Data and model: their flags are shown by --help as if they stood here.
-flags.adopt_module_key_flags(training_input)
-flags.adopt_module_key_flags(model_flags)
+# These parts' flags are shown by --help as if they stood here.
+for _part in (training_input, model_flags, loss_flags, read_out_flags):
+    flags.adopt_module_key_flags(_part)
 
 # Run
 _RUN_DIR = flags.DEFINE_string(
@@ -37,16 +33,7 @@ _STRATEGY = flags.DEFINE_enum(
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of weights, data order and drawn pixels.", lower_bound=0)
 
-# Loss and grouping
-_MARGIN = flags.DEFINE_float(
-    "margin", 0.5, "α, similarity in [0, 1] that two instances may have at no cost (Eq. 2)."
-)
-_CONCENTRATION = flags.DEFINE_float(
-    "concentration", None, "κ > 0 of the mean-shift kernel; by default (3/(1 − margin))² (§4)."
-)
-_NUM_LOOPS = flags.DEFINE_integer(
-    "num_loops", 1, "T, loops of grouping in the loss (§4.2); 5 on digits in the paper.", 0, 50
-)
+# Optimisation
 _EMBEDDING_ONLY_FRACTION = flags.DEFINE_float(
     "embedding_only_fraction",
     0.0,
@@ -54,35 +41,6 @@ _EMBEDDING_ONLY_FRACTION = flags.DEFINE_float(
     "boundaries before the logistic layers (§5.2).",
     *(0, 1),
 )
-_STEP_SIZE = flags.DEFINE_float("step_size", 1.0, "η in (0, 1], step of mean shift (Eq. 3).")
-_NUM_PIXELS = flags.DEFINE_integer(
-    "num_pixels", 512, "Pixels drawn a picture for the loss (§3), 0: all. Cost: their square.", 0
-)
-_GROUP_ALL_PIXELS = flags.DEFINE_bool(
-    "group_all_pixels", False, "Group all pixels and draw for the loss alone, afresh each loop."
-)
-_NORMALIZER = flags.DEFINE_enum(
-    "normalizer", "groups", NORMALIZERS, "Divisor of the loss: groups² (loss in [0, 1]) or pixels."
-)
-_POSITIVE_WEIGHT = flags.DEFINE_float(
-    "positive_weight", 1.0, "Factor ≥ 0 on the pairs of one instance.", lower_bound=0
-)
-
-# Read-out
-_MODE_COSINE = flags.DEFINE_float(
-    "mode_cosine", 0.95, "Cosine in [−1, 1] within which grouped points are one mode.", -1, 1
-)
-_MAX_LOOPS = flags.DEFINE_integer("max_loops", 50, "Loops of grouping at the most.", lower_bound=0)
-_MIN_AREA = flags.DEFINE_integer("min_area", 10, "Pixels an instance must have.", lower_bound=1)
-_BACKGROUND = flags.DEFINE_enum(
-    "background", "border", BACKGROUNDS, "Which group is background: largest at the border, …"
-)
-
-_TEST_SCALES = flags.DEFINE_list(
-    "test_scales", ["1"], "Factors of a picture's size whose boundary maps are averaged, all > 0."
-)
-
-# Optimisation
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 16, "Pictures a step, over all replicas.", lower_bound=1
 )
@@ -116,34 +74,13 @@ def settings_from_flags() -> dict:
     Raises:
       ValueError: if a margin, concentration or step size is outside its range.
     """
-    check_loss_arguments(_MARGIN.value, _NORMALIZER.value)
-    concentration = _CONCENTRATION.value
-    if concentration is None:
-        concentration = concentration_from_margin(_MARGIN.value)
-    check_grouping_arguments(concentration, _NUM_LOOPS.value, _STEP_SIZE.value)
-    read_out = {
-        "concentration": concentration,
-        "mode_cosine": _MODE_COSINE.value,
-        "max_loops": _MAX_LOOPS.value,
-        "min_area": _MIN_AREA.value,
-        "background": _BACKGROUND.value,
-        "scales": [float(scale) for scale in _TEST_SCALES.value],
-    }
-    check_scales(read_out["scales"])
+    loss = loss_flags.settings_from_flags()
+    names = TASKS[_TASK.value].read_out
     return {
         "task": _TASK.value,
         "model": model_flags.settings_from_flags(_TASK.value),
-        "loss": {
-            "margin": _MARGIN.value,
-            "num_loops": _NUM_LOOPS.value,
-            "concentration": concentration,
-            "num_pixels": _NUM_PIXELS.value,
-            "step_size": _STEP_SIZE.value,
-            "normalizer": _NORMALIZER.value,
-            "positive_weight": _POSITIVE_WEIGHT.value,
-            "group_all_pixels": _GROUP_ALL_PIXELS.value,
-        },
-        "read_out": {name: read_out[name] for name in TASKS[_TASK.value].read_out},
+        "loss": loss,
+        "read_out": read_out_flags.settings_from_flags(names, loss["concentration"]),
         "training": {
             "num_steps": _NUM_STEPS.value,
             "embedding_only_fraction": _EMBEDDING_ONLY_FRACTION.value,

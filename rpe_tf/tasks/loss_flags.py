@@ -1,0 +1,53 @@
+"""The flags of the loss and of the grouping in it, the same for every task."""
+
+from absl import flags
+
+from rpe_tf.core.mean_shift import check_grouping_arguments
+from rpe_tf.core.pair_loss import NORMALIZERS, check_loss_arguments
+from rpe_tf.core.sphere import concentration_from_margin
+
+_MARGIN = flags.DEFINE_float(
+    "margin", 0.5, "α, similarity in [0, 1] that two instances may have at no cost (Eq. 2)."
+)
+_CONCENTRATION = flags.DEFINE_float(
+    "concentration", None, "κ > 0 of the mean-shift kernel; by default (3/(1 − margin))² (§4)."
+)
+_NUM_LOOPS = flags.DEFINE_integer(
+    "num_loops", 1, "T, loops of grouping in the loss (§4.2); 5 on digits in the paper.", 0, 50
+)
+_STEP_SIZE = flags.DEFINE_float("step_size", 1.0, "η in (0, 1], step of mean shift (Eq. 3).")
+_NUM_PIXELS = flags.DEFINE_integer(
+    "num_pixels", 512, "Pixels drawn a picture for the loss (§3), 0: all. Cost: their square.", 0
+)
+_GROUP_ALL_PIXELS = flags.DEFINE_bool(
+    "group_all_pixels", False, "Group all pixels and draw for the loss alone, afresh each loop."
+)
+_NORMALIZER = flags.DEFINE_enum(
+    "normalizer", "groups", NORMALIZERS, "Divisor of the loss: groups² (loss in [0, 1]) or pixels."
+)
+_POSITIVE_WEIGHT = flags.DEFINE_float(
+    "positive_weight", 1.0, "Factor ≥ 0 on the pairs of one instance.", lower_bound=0
+)
+
+
+def settings_from_flags() -> dict:
+    """Returns the keyword arguments of `rpe_tf.core.grouping_loss.grouping_loss`.
+
+    Raises:
+      ValueError: if a margin, concentration or step size is outside its range.
+    """
+    check_loss_arguments(_MARGIN.value, _NORMALIZER.value)
+    concentration = _CONCENTRATION.value
+    if concentration is None:
+        concentration = concentration_from_margin(_MARGIN.value)
+    check_grouping_arguments(concentration, _NUM_LOOPS.value, _STEP_SIZE.value)
+    return {
+        "margin": _MARGIN.value,
+        "num_loops": _NUM_LOOPS.value,
+        "concentration": concentration,
+        "num_pixels": _NUM_PIXELS.value,
+        "step_size": _STEP_SIZE.value,
+        "normalizer": _NORMALIZER.value,
+        "positive_weight": _POSITIVE_WEIGHT.value,
+        "group_all_pixels": _GROUP_ALL_PIXELS.value,
+    }

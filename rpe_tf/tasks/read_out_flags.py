@@ -1,0 +1,40 @@
+"""The flags of the read-out; each task takes those of them that it has."""
+
+from absl import flags
+
+from rpe_tf.inference.boundary_map import check_scales
+from rpe_tf.inference.label_map import BACKGROUNDS
+
+_MODE_COSINE = flags.DEFINE_float(
+    "mode_cosine", 0.95, "Cosine in [−1, 1] within which grouped points are one mode.", -1, 1
+)
+_MAX_LOOPS = flags.DEFINE_integer("max_loops", 50, "Loops of grouping at the most.", lower_bound=0)
+_MIN_AREA = flags.DEFINE_integer("min_area", 10, "Pixels an instance must have.", lower_bound=1)
+_BACKGROUND = flags.DEFINE_enum(
+    "background", "border", BACKGROUNDS, "Which group is background: largest at the border, …"
+)
+_TEST_SCALES = flags.DEFINE_list(
+    "test_scales", ["1"], "Factors of a picture's size whose boundary maps are averaged, all > 0."
+)
+
+
+def settings_from_flags(names: tuple[str, ...], concentration: float) -> dict:
+    """Returns the read-out arguments of these names.
+
+    Args:
+      names: of a task, `Task.read_out`.
+      concentration: κ > 0 of the loss, the read-out's as well.
+
+    Raises:
+      ValueError: if a scale is not positive.
+    """
+    settings = {
+        "concentration": concentration,
+        "mode_cosine": _MODE_COSINE.value,
+        "max_loops": _MAX_LOOPS.value,
+        "min_area": _MIN_AREA.value,
+        "background": _BACKGROUND.value,
+        "scales": [float(scale) for scale in _TEST_SCALES.value],
+    }
+    check_scales(settings["scales"])
+    return {name: settings[name] for name in names}
