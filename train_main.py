@@ -64,23 +64,28 @@ _PICTURE_EVERY = flags.DEFINE_integer(
 )
 
 
+# Pictures that the scorer of instances is fitted on: some hundred instances tell its few weights.
+_FITTED_EXAMPLES = 100
 # Pictures on the contact sheet in TensorBoard.
 _DRAWN_EXAMPLES = 6
 
 
-def settings_from_flags() -> dict:
+def settings_from_flags(num_classes: int | None) -> dict:
     """Returns what settings.json holds: the arguments of each part of the program.
 
+    Args:
+      num_classes: that the shards have, None if they do not say.
+
     Raises:
-      ValueError: if a margin, concentration or step size is outside its range.
+      ValueError: if a flag is outside its range, or flags do not fit each other.
     """
-    loss = loss_flags.settings_from_flags()
-    names = TASKS[_TASK.value].read_out
+    task = TASKS[_TASK.value]
+    loss = loss_flags.settings_from_flags(task.loss)
     return {
         "task": _TASK.value,
-        "model": model_flags.settings_from_flags(_TASK.value),
+        "model": model_flags.settings_from_flags(_TASK.value, num_classes),
         "loss": loss,
-        "read_out": read_out_flags.settings_from_flags(names, loss["concentration"]),
+        "read_out": read_out_flags.settings_from_flags(task.read_out, loss["concentration"]),
         "training": {
             "num_steps": _NUM_STEPS.value,
             "embedding_only_fraction": _EMBEDDING_ONLY_FRACTION.value,
@@ -102,9 +107,9 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise ValueError(f"unknown argument(s) {argv[1:]}; flags start with --")
     strategy = strategies.make_strategy(_STRATEGY.value)
-    settings = settings_from_flags()
+    train_paths = shards.list_shards(training_input.train_shards_from_flags())
+    settings = settings_from_flags(shards.num_classes(train_paths))
     data = settings["data"]
-    train_paths = shards.list_shards(data["train_shards"])
     splits = {
         shards.split_name(pattern): shards.list_shards(pattern) for pattern in data["eval_shards"]
     }
@@ -116,6 +121,8 @@ def main(argv: list[str]) -> None:
         run_folder.write_text(path, flags.FLAGS.flags_into_string())
     try:
         model, train_seconds = _train(strategy, settings, train_paths, splits, is_chief)
+        if TASKS[settings["task"]].fit:
+            _fit(model, settings, train_paths, is_chief)
         if splits:
             _evaluate(model, settings, splits, train_seconds, is_chief)
     except tf.errors.DataLossError as error:
@@ -212,6 +219,15 @@ def _stride(settings: dict) -> int:
     arguments = dict(settings["model"])
     del arguments["embedding_dim"]
     return backbone_stride(**arguments)
+
+
+def _fit(model: keras.Model, settings: dict, train_paths: list[str], is_chief: bool) -> None:
+    """Fits what the read-out learns from the trained model, and keeps it beside the checkpoints."""
+    examples = input_pipeline.evaluation_dataset(train_paths).take(_FITTED_EXAMPLES)
+    scorer = TASKS[settings["task"]].fit(model, examples, settings["read_out"])
+    settings["read_out"]["scorer"] = scorer
+    if is_chief:
+        run_folder.write_json(os.path.join(_RUN_DIR.value, "scorer.json"), scorer)
 
 
 def _evaluate(

@@ -162,6 +162,19 @@ def most_instances(shards: Sequence[str]) -> int | None:
     return most
 
 
+def num_classes(shards: Sequence[str]) -> int | None:
+    """Returns how many classes the shards have, background included, None if no manifest says.
+
+    2 where instances have no classes: such a record's semantic map is 1 on every instance.
+    """
+    counts = [
+        len(read_manifest(directory)["classes"])
+        for directory in sorted({os.path.dirname(path) for path in shards})
+        if has_manifest(directory)
+    ]
+    return max(2, *counts) if counts else None
+
+
 def find_damage(shards: Sequence[str]) -> str | None:
     """Returns "path: record 17: why" for the first damaged shard, None if all are whole.
 

@@ -35,6 +35,11 @@ _BOUNDARY_AGREEMENT = flags.DEFINE_string(
 )
 
 
+def train_shards_from_flags() -> str:
+    """Returns the glob of the shards to train on."""
+    return _TRAIN_SHARDS.value
+
+
 def settings_from_flags() -> dict:
     """Returns what a run records of its data: shards, crop, sharing, boundaries and augmentation.
 

@@ -6,9 +6,12 @@ import tensorflow as tf
 
 from rpe_tf.models.encoder_decoder import encoder_decoder
 from rpe_tf.models.layers import ScaleAndPad
+from rpe_tf.models.position import POSITIONS, PositionChannels
 from rpe_tf.models.resnet import resnet
 
 RESNET_DEPTHS = {"resnet14": 14, "resnet26": 26, "resnet50": 50, "resnet101": 101}
+# Of the position channels: two directions at each of four lengths or so, as many as tell apart.
+_NUM_WAVES = 8
 BACKBONES = ("encoder_decoder", *RESNET_DEPTHS)
 
 
@@ -27,14 +30,20 @@ def backbone_stages(image: tf.Tensor, backbone: str, **arguments: object) -> lis
       image: [B, H, W, 3] uint8, any size; padded inside to a multiple of `backbone_stride`.
       backbone: one of BACKBONES.
       **arguments: of `encoder_decoder`: width, num_levels, num_blocks, norm; of `resnet`: width,
-        output_stride, stem_stride, norm, and scaling as in `ScaleAndPad`.
+        output_stride, stem_stride, norm, and scaling as in `ScaleAndPad`; of either: position,
+        "channels" for `PositionChannels` beside the picture, and their wavelengths.
 
     Raises:
-      ValueError: if the backbone is unknown, or as `encoder_decoder` and `resnet`.
+      ValueError: if backbone or position is unknown, or as `encoder_decoder` and `resnet`.
     """
     stride = backbone_stride(backbone, **arguments)
-    scaling = arguments.pop("scaling", "unit")
+    scaling, position = arguments.pop("scaling", "unit"), arguments.pop("position", "none")
+    wavelengths = arguments.pop("wavelengths", (24.0, 384.0))
+    if position not in POSITIONS:
+        raise ValueError(f"position must be one of {POSITIONS}, got {position!r}")
     x = ScaleAndPad(stride, scaling=scaling, name="scale_and_pad")(image)
+    if position == "channels":
+        x = PositionChannels(_NUM_WAVES, wavelengths, name="position_channels")(x)
     if backbone == "encoder_decoder":
         arguments = {"width": 24, "num_levels": 4, "num_blocks": 2, "norm": "batch", **arguments}
         return [Stage("features", encoder_decoder(x, **arguments), 1)]

@@ -3,17 +3,31 @@
 import keras
 
 from rpe_tf.models.backbone import backbone_stages
-from rpe_tf.models.layers import CropAndNormalize, EmbeddingLoss, Grow, LogisticLoss
+from rpe_tf.models.heads import class_head, deeplab_head, embedding_head
+from rpe_tf.models.layers import (
+    CropAndNormalize,
+    CrossEntropyLoss,
+    EmbeddingLoss,
+    Grow,
+    LogisticLoss,
+)
 
 
 def embedding_model(
-    embedding_dim: int, *, backbone: str = "encoder_decoder", **arguments: object
+    embedding_dim: int,
+    *,
+    backbone: str = "encoder_decoder",
+    position: str = "none",
+    wavelengths: tuple[float, float] = (24.0, 384.0),
+    **arguments: object,
 ) -> keras.Model:
     """Returns the model image → embedding; any picture size, padded inside and cropped back.
 
     Args:
       embedding_dim: D ≥ 2.
       backbone: one of `backbone.BACKBONES`.
+      position: one of `position.POSITIONS`: what the net is told of where a pixel lies.
+      wavelengths: of that, shortest and longest, in pixels.
       **arguments: of the backbone, see `backbone_stages`.
 
     Returns:
@@ -22,14 +36,57 @@ def embedding_model(
     Raises:
       ValueError: if embedding_dim < 2, or as `backbone_stages`.
     """
-    _check_embedding_dim(embedding_dim)
     image = keras.Input([None, None, 3], dtype="uint8", name="image")
-    _, x, stride = backbone_stages(image, backbone, **arguments)[-1]
-    x = keras.layers.Conv2D(embedding_dim, 1, name="embedding_conv")(x)
-    x = Grow(stride, name="embedding_grow")(x)
-    return keras.Model(
-        image, CropAndNormalize(name="embedding")([x, image]), name="embedding_model"
-    )
+    where = {"position": position, "wavelengths": wavelengths}
+    _, x, stride = backbone_stages(image, backbone, **where, **arguments)[-1]
+    embedding = embedding_head(x, stride, image, embedding_dim, **where)
+    return keras.Model(image, embedding, name="embedding_model")
+
+
+def semantic_model(
+    embedding_dim: int,
+    num_classes: int,
+    *,
+    backbone: str,
+    head_channels: int = 256,
+    position: str = "none",
+    wavelengths: tuple[float, float] = (24.0, 384.0),
+    **arguments: object,
+) -> keras.Model:
+    """Returns the model of §5.4: classes and embedding on shared features.
+
+    Of a ResNet these are those of DeepLab-v3's head, of the encoder-decoder its own: they have
+    seen all scales already, and such a head at full resolution would cost more than the net.
+
+    Args:
+      embedding_dim: D ≥ 2.
+      num_classes: C ≥ 2, background included.
+      backbone: one of `backbone.BACKBONES`.
+      head_channels: of DeepLab-v3's head, a multiple of 8.
+      position: as `embedding_model`.
+      wavelengths: as `embedding_model`.
+      **arguments: of the backbone, see `backbone_stages`.
+
+    Returns:
+      Keras functional model: `image` [B, H, W, 3] uint8 → dict of `embedding` [B, H, W, D] float32,
+      unit vectors, and `logit` [B, H, W, C] float32, class 0 the background.
+
+    Raises:
+      ValueError: if embedding_dim or num_classes is below 2, or as `backbone_stages`.
+    """
+    image = keras.Input([None, None, 3], dtype="uint8", name="image")
+    where = {"position": position, "wavelengths": wavelengths}
+    _, x, stride = backbone_stages(image, backbone, **where, **arguments)[-1]
+    if backbone != "encoder_decoder":
+        norm = arguments.get("norm", "batch")
+        # New layers do not learn under moments that nobody has measured.
+        norm = "group" if norm == "frozen_batch" else norm
+        x = deeplab_head(x, stride, head_channels, norm)
+    outputs = {
+        "embedding": embedding_head(x, stride, image, embedding_dim, **where),
+        "logit": class_head(x, stride, image, num_classes),
+    }
+    return keras.Model(image, outputs, name="semantic_model")
 
 
 def boundary_model(embedding_dim: int, *, backbone: str, **arguments: object) -> keras.Model:
@@ -122,10 +179,49 @@ def boundary_training_model(
     return keras.Model(inputs, losses, name="training_model")
 
 
-def _training_inputs(model: keras.Model, label: str) -> dict:
+def semantic_training_model(
+    model: keras.Model, loss_arguments: dict, embedding_only: bool = False
+) -> keras.Model:
+    """Returns the model a training step calls: a semantic model and both of its losses (§5.4).
+
+    Args:
+      model: of `semantic_model`.
+      loss_arguments: `cross_entropy_weight` and `embedding_weight`, factors ≥ 0 on the losses, 0:
+        without that loss; the others as `training_model`.
+      embedding_only: whether to leave out the losses after loops, T = 0.
+
+    Returns:
+      Keras functional model: dict of `image` [B, H, W, 3] uint8, `instance` and `semantic` [B, H,
+      W] int32 and `seed` [B, 2] int32 → losses [B, 2 + T]: the cross-entropy, then as
+      `training_model`; without either loss its columns are missing.
+    """
+    inputs = _training_inputs(model, "instance", "semantic")
+    grouping_arguments = dict(loss_arguments)
+    weight = grouping_arguments.pop("cross_entropy_weight")
+    embedding_weight = grouping_arguments.pop("embedding_weight")
+    losses = []
+    if weight:
+        losses.append(
+            CrossEntropyLoss(weight, name="cross_entropy")(
+                [model.output["logit"], inputs["semantic"]]
+            )
+        )
+    if embedding_weight:
+        if embedding_only:
+            grouping_arguments["num_loops"] = 0
+        losses.append(
+            EmbeddingLoss(grouping_arguments, embedding_weight, name="embedding_loss")(
+                [model.output["embedding"], inputs["instance"], inputs["seed"]]
+            )
+        )
+    losses = keras.layers.Concatenate(name="losses", dtype="float32")(losses)
+    return keras.Model(inputs, losses, name="training_model")
+
+
+def _training_inputs(model: keras.Model, *labels: str) -> dict:
     return {
         "image": model.input,
-        label: keras.Input([None, None], dtype="int32", name=label),
+        **{label: keras.Input([None, None], dtype="int32", name=label) for label in labels},
         "seed": keras.Input([2], dtype="int32", name="seed"),
     }
 

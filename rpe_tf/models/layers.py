@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from rpe_tf.core.cross_entropy import cross_entropy
 from rpe_tf.core.grouping_loss import grouping_loss
 from rpe_tf.core.logistic_loss import balanced_logistic_loss
 from rpe_tf.core.mean_shift import check_grouping_arguments
@@ -10,7 +11,10 @@ from rpe_tf.core.pair_loss import check_loss_arguments
 from rpe_tf.core.sphere import normalize
 from rpe_tf.core.tiled_mean_shift import tiled_mean_shift
 
-SCALINGS = ("unit", "imagenet")
+SCALINGS = ("unit", "imagenet", "picture")
+
+# Grey levels: a picture of less contrast is noise, which is not blown up any further.
+_LEAST_DEVIATION = 4.0
 
 # Of the ImageNet training set, in [0, 255]: "caffe" of keras.applications.imagenet_utils.
 _IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -28,7 +32,8 @@ class ScaleAndPad(keras.layers.Layer):
         """Sets the multiple that both sides are padded to, in pixels, and the scaling.
 
         "unit": to [−1, 1]. "imagenet": blue, green, red, less their means, not scaled, as the
-        ResNet weights of keras.applications expect. Raises ValueError if it is neither.
+        ResNet weights of keras.applications expect. "picture": to mean 0 and deviation 1 of each
+        picture, for pictures that are dark or bright as a whole. Raises ValueError if it is none.
         """
         super().__init__(**kwargs)
         if scaling not in SCALINGS:
@@ -39,15 +44,21 @@ class ScaleAndPad(keras.layers.Layer):
     def call(self, image: tf.Tensor) -> tf.Tensor:
         """Returns [B, H', W', 3] in the layer's compute dtype."""
         shape = tf.shape(image)
-        scaled = tf.cast(image, self.compute_dtype)
-        if self.scaling == "unit":
-            scaled = scaled / 127.5 - 1.0
-        else:
-            scaled = scaled[..., ::-1] - tf.constant(_IMAGENET_MEAN_BGR, self.compute_dtype)
+        scaled = self._scale(tf.cast(image, tf.float32))
+        scaled = tf.cast(scaled, self.compute_dtype)
         for axis in (1, 2):
             padded = shape[axis] + -shape[axis] % self.multiple
             scaled = tf.gather(scaled, tf.minimum(tf.range(padded), shape[axis] - 1), axis=axis)
         return scaled
+
+    def _scale(self, image: tf.Tensor) -> tf.Tensor:
+        if self.scaling == "unit":
+            return image / 127.5 - 1.0
+        if self.scaling == "imagenet":
+            return image[..., ::-1] - tf.constant(_IMAGENET_MEAN_BGR)
+        centred = image - tf.reduce_mean(image, axis=[1, 2, 3], keepdims=True)
+        variance = tf.reduce_mean(tf.square(centred), axis=[1, 2, 3], keepdims=True)
+        return centred / tf.maximum(tf.sqrt(variance), _LEAST_DEVIATION)
 
     def compute_output_shape(self, shape: tuple) -> tuple:
         """Returns the static shape of the result; None where it depends on the picture."""
@@ -94,6 +105,22 @@ class Grow(keras.layers.Layer):
     def get_config(self) -> dict:
         """Returns what rebuilds the layer."""
         return {**super().get_config(), "stride": self.stride}
+
+
+@keras.utils.register_keras_serializable("rpe_tf")
+class Crop(keras.layers.Layer):
+    """Features [B, H', W', C] to the picture's own size, [B, H, W, C]."""
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        """Returns the features; inputs are the features and the picture that gives the size."""
+        features, image = inputs
+        shape = tf.shape(image)
+        return features[:, : shape[1], : shape[2]]
+
+    def compute_output_shape(self, shapes: list[tuple]) -> tuple:
+        """Returns the picture's sides and the features' depth."""
+        features, image = shapes
+        return (*image[:3], features[-1])
 
 
 @keras.utils.register_keras_serializable("rpe_tf")
@@ -155,11 +182,12 @@ class EmbeddingLoss(keras.layers.Layer):
     returned, which it can divide by the number of images over all replicas.
     """
 
-    def __init__(self, loss_arguments: dict, **kwargs) -> None:
-        """Takes the keyword arguments of `grouping_loss` (margin, num_loops, …)."""
+    def __init__(self, loss_arguments: dict, weight: float = 1.0, **kwargs) -> None:
+        """Takes the keyword arguments of `grouping_loss` (margin, …), and a factor on the loss."""
         super().__init__(**{"dtype": "float32", **kwargs})
         check_loss_arguments(loss_arguments["margin"], loss_arguments.get("normalizer", "groups"))
         self.loss_arguments = dict(loss_arguments)
+        self.weight = weight
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         """Returns the losses; inputs: embedding [B, H, W, D], instance [B, H, W], seed [B, 2]."""
@@ -171,6 +199,7 @@ class EmbeddingLoss(keras.layers.Layer):
             seed,
             **self.loss_arguments,
         )
+        losses *= self.weight
         self.add_loss(tf.reduce_mean(tf.reduce_sum(losses, axis=-1)))
         return losses
 
@@ -180,7 +209,8 @@ class EmbeddingLoss(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Returns what rebuilds the layer."""
-        return {**super().get_config(), "loss_arguments": self.loss_arguments}
+        own = {"loss_arguments": self.loss_arguments, "weight": self.weight}
+        return {**super().get_config(), **own}
 
 
 @keras.utils.register_keras_serializable("rpe_tf")
@@ -207,3 +237,31 @@ class LogisticLoss(keras.layers.Layer):
     def compute_output_shape(self, shapes: list[tuple]) -> tuple:
         """Returns [B, L]."""
         return (shapes[0][0], shapes[0][-1])
+
+
+@keras.utils.register_keras_serializable("rpe_tf")
+class CrossEntropyLoss(keras.layers.Layer):
+    """Adds the cross-entropy of the classes to the model, and returns it, [B, 1] (§5.4)."""
+
+    def __init__(self, weight: float = 1.0, **kwargs) -> None:
+        """Sets the factor on the loss; float32 whatever the precision policy of the net."""
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.weight = weight
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        """Returns the losses; inputs: logit [B, H, W, C], semantic [B, H, W]."""
+        logit, semantic = inputs
+        batch, num_classes = tf.shape(semantic)[0], logit.shape[-1]
+        losses = self.weight * cross_entropy(
+            tf.reshape(logit, [batch, -1, num_classes]), tf.reshape(semantic, [batch, -1])
+        )
+        self.add_loss(tf.reduce_mean(losses))
+        return losses[:, tf.newaxis]
+
+    def compute_output_shape(self, shapes: list[tuple]) -> tuple:
+        """Returns [B, 1]."""
+        return (shapes[0][0], 1)
+
+    def get_config(self) -> dict:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "weight": self.weight}

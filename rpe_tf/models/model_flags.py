@@ -3,7 +3,9 @@
 from absl import flags
 
 from rpe_tf.models.backbone import BACKBONES, RESNET_DEPTHS
+from rpe_tf.models.layers import SCALINGS
 from rpe_tf.models.normalization import NORMS
+from rpe_tf.models.position import POSITIONS, wave_vectors
 from rpe_tf.models.resnet import check_arguments
 
 _EMBEDDING_DIM = flags.DEFINE_integer(
@@ -42,6 +44,38 @@ _STEM_STRIDE = flags.DEFINE_enum(
     "ResNet: pixels a feature of stage 2; 4 as published, 2 without its pooling: for thin or small "
     "things.",
 )
+_NUM_CLASSES = flags.DEFINE_integer(
+    "num_classes",
+    None,
+    "Tasks semantic and instances: classes with the background; by default as the shards say.",
+    lower_bound=2,
+)
+_HEAD_CHANNELS = flags.DEFINE_integer(
+    "head_channels",
+    256,
+    "Tasks semantic and instances, ResNet: channels of DeepLab-v3's head, a multiple of 8.",
+    lower_bound=8,
+)
+_POSITION = flags.DEFINE_enum(
+    "position",
+    "none",
+    POSITIONS,
+    "What the net is told of where a pixel lies: channels beside the picture, or rotation of the "
+    "embedding by the position, which tells twins apart. Not of task boundary.",
+)
+_WAVELENGTHS = flags.DEFINE_list(
+    "wavelengths",
+    ["24", "384"],
+    "SHORTEST,LONGEST wave of --position in pixels: about the distance of neighbouring instances, "
+    "and the size of the picture.",
+)
+_SCALING = flags.DEFINE_enum(
+    "scaling",
+    None,
+    SCALINGS,
+    "Of a picture's values: unit, to [−1, 1]; picture, to mean 0 and deviation 1 of each, for dark "
+    "pictures; imagenet. By default imagenet with --pretrained, else unit.",
+)
 _PRETRAINED = flags.DEFINE_string(
     "pretrained",
     None,
@@ -50,18 +84,56 @@ _PRETRAINED = flags.DEFINE_string(
 )
 
 
-def settings_from_flags(task: str) -> dict:
+def settings_from_flags(task: str, num_classes: int | None) -> dict:
     """Returns the arguments of a task's `build_model`.
+
+    Args:
+      task: its name.
+      num_classes: that the shards have with the background, None if they do not say.
 
     Raises:
       ValueError: if the flags do not fit each other; nothing is built for that.
     """
-    is_boundary = task == "boundary"
-    backbone = _BACKBONE.value or ("resnet50" if is_boundary else "encoder_decoder")
-    settings = {
-        "embedding_dim": _EMBEDDING_DIM.value or (3 if is_boundary else 16),
-        "backbone": backbone,
+    return {
+        "embedding_dim": _EMBEDDING_DIM.value or (3 if task == "boundary" else 16),
+        **_class_settings(task, num_classes),
+        **_position_settings(task),
+        **_backbone_settings(task == "boundary"),
     }
+
+
+def _class_settings(task: str, num_classes: int | None) -> dict:
+    if task not in ("semantic", "instances"):
+        return {}
+    num_classes = _NUM_CLASSES.value or num_classes
+    if num_classes is None:
+        raise ValueError("the shards have no manifest that names their classes; set --num_classes")
+    return {"num_classes": num_classes, "head_channels": _HEAD_CHANNELS.value}
+
+
+def _position_settings(task: str) -> dict:
+    if _POSITION.value == "none":
+        return {}
+    if task == "boundary":
+        raise ValueError("--position is for tasks with instances, not for --task=boundary")
+    if _POSITION.value == "channels" and _PRETRAINED.value:
+        raise ValueError(
+            "--position=channels changes the first convolution, for which --pretrained has "
+            "weights of three channels; use --position=rotation"
+        )
+    try:
+        wavelengths = [float(length) for length in _WAVELENGTHS.value]
+    except ValueError:
+        wavelengths = []
+    if len(wavelengths) != 2:
+        raise ValueError(f"--wavelengths must be two numbers, got {','.join(_WAVELENGTHS.value)}")
+    wave_vectors(1, wavelengths)
+    return {"position": _POSITION.value, "wavelengths": wavelengths}
+
+
+def _backbone_settings(is_boundary: bool) -> dict:
+    backbone = _BACKBONE.value or ("resnet50" if is_boundary else "encoder_decoder")
+    settings = {"backbone": backbone}
     if backbone == "encoder_decoder":
         if _PRETRAINED.value or is_boundary:
             what = "--task=boundary" if is_boundary else "--pretrained"
@@ -71,6 +143,7 @@ def settings_from_flags(task: str) -> dict:
             "num_levels": _NUM_LEVELS.value,
             "num_blocks": _NUM_BLOCKS.value,
             "norm": _NORM.value or "batch",
+            "scaling": _SCALING.value or "unit",
         }
     width, strides = _WIDTH.value or 64, (int(_OUTPUT_STRIDE.value), int(_STEM_STRIDE.value))
     check_arguments(RESNET_DEPTHS[backbone], strides[0], width, strides[1])
@@ -79,7 +152,7 @@ def settings_from_flags(task: str) -> dict:
         "output_stride": strides[0],
         "stem_stride": strides[1],
         "norm": _NORM.value or ("frozen_batch" if _PRETRAINED.value else "group"),
-        "scaling": "imagenet" if _PRETRAINED.value else "unit",
+        "scaling": _SCALING.value or ("imagenet" if _PRETRAINED.value else "unit"),
     }
 
 

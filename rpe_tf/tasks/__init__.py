@@ -7,9 +7,11 @@ from rpe_tf.models.build import (
     boundary_model,
     boundary_training_model,
     embedding_model,
+    semantic_model,
+    semantic_training_model,
     training_model,
 )
-from rpe_tf.tasks import boundary, proposals
+from rpe_tf.tasks import boundary, proposals, semantic
 
 
 class Task(NamedTuple):
@@ -21,8 +23,13 @@ class Task(NamedTuple):
     evaluate: Callable  # model, examples, read-out arguments → metrics by name
     draw: Callable  # model, examples, read-out arguments → picture, PIL image
     read_out: tuple[str, ...]  # names of its read-out arguments
+    loss: tuple[str, ...] = ()  # names of its loss arguments beside those of `grouping_loss`
     needs_boundaries: bool = False  # whether examples hold boundaries
+    # model, examples, read-out arguments → the read-out argument `scorer`, fitted after training
+    fit: Callable | None = None
 
+
+_SEMANTIC_LOSS = ("cross_entropy_weight", "embedding_weight")
 
 TASKS = {
     "boundary": Task(
@@ -41,5 +48,14 @@ TASKS = {
         evaluate=proposals.evaluate,
         draw=proposals.draw,
         read_out=("concentration", "mode_cosine", "max_loops", "min_area", "background"),
+    ),
+    "semantic": Task(
+        build_model=semantic_model,
+        build_training_model=semantic_training_model,
+        loss_terms=semantic.loss_terms,
+        evaluate=semantic.evaluate,
+        draw=semantic.draw,
+        read_out=(),
+        loss=_SEMANTIC_LOSS,
     ),
 }

@@ -28,14 +28,33 @@ _NORMALIZER = flags.DEFINE_enum(
 _POSITIVE_WEIGHT = flags.DEFINE_float(
     "positive_weight", 1.0, "Factor ≥ 0 on the pairs of one instance.", lower_bound=0
 )
+_CROSS_ENTROPY_WEIGHT = flags.DEFINE_float(
+    "cross_entropy_weight", 1.0, "Tasks semantic and instances: factor ≥ 0, 0: without.", 0
+)
+_EMBEDDING_WEIGHT = flags.DEFINE_float(
+    "embedding_weight",
+    1.0,
+    "Tasks semantic and instances: factor ≥ 0 on the embedding loss (§5.4), 0: without.",
+    lower_bound=0,
+)
 
 
-def settings_from_flags() -> dict:
-    """Returns the keyword arguments of `rpe_tf.core.grouping_loss.grouping_loss`.
+def settings_from_flags(names: tuple[str, ...] = ()) -> dict:
+    """Returns the arguments of the loss.
+
+    Args:
+      names: of a task, `Task.loss`: what it has beside the keyword arguments of
+        `rpe_tf.core.grouping_loss.grouping_loss`.
 
     Raises:
-      ValueError: if a margin, concentration or step size is outside its range.
+      ValueError: if a margin, concentration or step size is outside its range, or no loss is left.
     """
+    weights = {
+        "cross_entropy_weight": _CROSS_ENTROPY_WEIGHT.value,
+        "embedding_weight": _EMBEDDING_WEIGHT.value,
+    }
+    if names and not any(weights.values()):
+        raise ValueError("--cross_entropy_weight and --embedding_weight cannot both be 0")
     check_loss_arguments(_MARGIN.value, _NORMALIZER.value)
     concentration = _CONCENTRATION.value
     if concentration is None:
@@ -50,4 +69,5 @@ def settings_from_flags() -> dict:
         "normalizer": _NORMALIZER.value,
         "positive_weight": _POSITIVE_WEIGHT.value,
         "group_all_pixels": _GROUP_ALL_PIXELS.value,
+        **{name: weights[name] for name in names},
     }

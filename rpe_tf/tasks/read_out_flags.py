@@ -13,6 +13,12 @@ _MIN_AREA = flags.DEFINE_integer("min_area", 10, "Pixels an instance must have."
 _BACKGROUND = flags.DEFINE_enum(
     "background", "border", BACKGROUNDS, "Which group is background: largest at the border, …"
 )
+_SPLIT_COMPONENTS = flags.DEFINE_bool(
+    "split_components",
+    True,
+    "Task instances: parts of a group that do not touch are instances of their own, so that two "
+    "far apart may share an embedding.",
+)
 _TEST_SCALES = flags.DEFINE_list(
     "test_scales", ["1"], "Factors of a picture's size whose boundary maps are averaged, all > 0."
 )
@@ -34,6 +40,7 @@ def settings_from_flags(names: tuple[str, ...], concentration: float) -> dict:
         "max_loops": _MAX_LOOPS.value,
         "min_area": _MIN_AREA.value,
         "background": _BACKGROUND.value,
+        "split_components": _SPLIT_COMPONENTS.value,
         "scales": [float(scale) for scale in _TEST_SCALES.value],
     }
     check_scales(settings["scales"])

@@ -43,6 +43,13 @@ def test_scale_and_pad_imagenet_is_the_preprocessing_of_keras_applications():
     np.testing.assert_array_equal(padded[:, :, 5:], np.repeat(padded[:, :, 4:5], 3, axis=2))
 
 
+def test_scale_and_pad_picture_has_mean_0_and_deviation_1_in_each_picture():
+    # Values 10 and 30: mean 20, deviation 10. Values 100 and 102: deviation 1, below 4, so ÷ 4.
+    image = np.array([[10, 30], [100, 102]], np.uint8)[:, np.newaxis, :, np.newaxis]
+    scaled = ScaleAndPad(1, scaling="picture")(image.repeat(3, axis=-1))
+    np.testing.assert_allclose(scaled[:, 0, :, 1], [[-1, 1], [-0.25, 0.25]], atol=1e-5)
+
+
 def test_scale_and_pad_refuses_an_unknown_scaling():
     with pytest.raises(ValueError, match=r"scaling must be one of .* got 'none'"):
         ScaleAndPad(4, "none")
