@@ -1,25 +1,19 @@
 """A folder of predicted boundary maps against its ground truth, on several processes."""
 
-import multiprocessing
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from rpe_tf.metrics import boundary_pr
 from rpe_tf.metrics.boundary_files import Item, Truth, list_items, read_prediction, read_truth
 from rpe_tf.metrics.boundary_pr import BoundaryCounts
 from rpe_tf.metrics.edge_thinning import suppress_non_maxima
+from rpe_tf.metrics.picture_pool import map_pictures
 
 # A map with more pixels than this on its upper half shows background, if truth has few.
 _MOST_BRIGHT, _FEW_TRUE = 0.5, 0.25
-# Seconds between two looks at a progress bar, on a screen and in a log file.
-_SCREEN_SECONDS, _LOG_SECONDS = 0.2, 10.0
 
 
 class Protocol(NamedTuple):
@@ -81,10 +75,10 @@ def evaluate_folder(
     """
     items = list_items(predictions, ground_truth)
     read = partial(_shares, protocol=protocol)
-    shares = list(_map(read, items, 1, "reading"))
+    shares = list(map_pictures(read, items, 1, "reading"))
     _check_polarity(predictions, protocol, *np.mean(shares, axis=0))
     score = partial(score_item, protocol=protocol, with_humans=with_humans)
-    scores = list(_map(score, items, num_processes, "matching"))
+    scores = list(map_pictures(score, items, num_processes, "matching"))
     return _result(scores, protocol)
 
 
@@ -139,36 +133,6 @@ def _check_polarity(folder: str, protocol: Protocol, bright: float, true: float)
             f"{true:.1%} are true. Boundaries must be bright on black; if they are dark on white, "
             f"{cure}"
         )
-
-
-def _map(
-    call: Callable[[Item], Any], items: Sequence[Item], num_processes: int, title: str
-) -> Iterator[Any]:
-    """Yields call(item) in the items' order, with a progress bar."""
-    seconds = _SCREEN_SECONDS if sys.stderr.isatty() else _LOG_SECONDS
-    bar = tqdm(total=len(items), desc=title, unit=" pictures", mininterval=seconds)
-    with bar:
-        if num_processes == 1 or len(items) == 1:
-            for item in items:
-                yield call(item)
-                bar.update()
-            return
-        # Spawned, not forked: the same on every system, whatever threads the caller has.
-        context = multiprocessing.get_context("spawn")
-        num_workers = min(num_processes, len(items))
-        pool = ProcessPoolExecutor(num_workers, context)
-        try:
-            jobs = [pool.submit(call, item) for item in items]
-            for job in as_completed(jobs):
-                job.result()  # A wrong file ends the work now, not when its turn comes.
-                bar.update()
-            yield from (job.result() for job in jobs)
-        except BrokenProcessPool as error:
-            raise ValueError(
-                "a process was ended from outside, perhaps for lack of memory; take fewer"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _result(scores: Sequence[ImageScore], protocol: Protocol) -> dict[str, Any]:

@@ -1,33 +1,72 @@
-"""Scores predictions in a folder, from whatever model, against ground truth.
+"""Scores predictions in files, from whatever model, against ground truth.
 
-Example:
+Examples:
   python -m rpe_tf.metrics.evaluate_main --task=boundary --predictions=maps \
     --ground_truth=BSDS500/data/groundTruth/test --json=scores.json
+  python -m rpe_tf.metrics.evaluate_main --task=instances --predictions=out \
+    --ground_truth=VOC2012/SegmentationObject --ground_truth_classes=VOC2012/SegmentationClass \
+    --names=VOC2012/ImageSets/Segmentation/val.txt --json=scores.json
 """
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from absl import app, flags
 
-from rpe_tf.metrics import boundary_evaluation, boundary_plot, boundary_pr
+from rpe_tf.metrics import (
+    boundary_evaluation,
+    boundary_pr,
+    object_evaluation,
+    object_files,
+    object_report,
+)
 
-_TASK = flags.DEFINE_enum("task", "boundary", ["boundary"], "What is predicted.")
+_TASK = flags.DEFINE_enum(
+    "task", "boundary", ["boundary", *object_evaluation.TASKS], "What is predicted."
+)
 _PREDICTIONS = flags.DEFINE_string(
     "predictions",
     None,
-    "Folder of <name>.png: grey, 8 or 16 bits, boundaries bright on black, at the picture's size.",
+    "Folder of <name>.png at the picture's size. Of boundary: grey, 8 or 16 bits, boundaries "
+    "bright on black. Of proposals and instances: instance ids, <name>_instances.png too; or "
+    "predictions.json in that folder, or any .json, a list of COCO results (file_name or image_id, "
+    "segmentation, score, category_id). Of semantic: classes, <name>_semantic.png too.",
 )
 _GROUND_TRUTH = flags.DEFINE_string(
     "ground_truth",
     None,
-    "Folder of <name>.mat as in BSDS500 or SBD, or of <name>.png where non-zero is boundary.",
+    "Of boundary: folder of <name>.mat as in BSDS500 or SBD, or of <name>.png where non-zero is "
+    "boundary. Of the others: folder of <name>.png, instance ids (of semantic: classes), void 255 "
+    "in files of 8 bits, 65535 of 16; or, but for semantic, a COCO .json.",
 )
 _JSON = flags.DEFINE_string("json", None, "File for the figures and all counts.")
+_GROUND_TRUTH_CLASSES = flags.DEFINE_string(
+    "ground_truth_classes",
+    None,
+    "Folder of <name>.png, the true classes of the instances (VOC's SegmentationClass).",
+)
+_CLASS_FREE = flags.DEFINE_bool("class_free", False, "Leave classes aside where there are some.")
+_NAMES = flags.DEFINE_string(
+    "names", None, "Text file with a picture's name a line: score those only. Default: all."
+)
+_MIN_SCORE = flags.DEFINE_float(
+    "min_score", None, "Predictions of a lower score do not count in matching scores and PQ."
+)
+_COCO = flags.DEFINE_bool(
+    "coco", False, "COCO's own AP and AR too; needs json files on both sides."
+)
+_PICTURES = flags.DEFINE_string(
+    "pictures", None, "Folder for best.png and worst.png, sheets of such pictures. Default: none."
+)
+_NUM_PICTURES = flags.DEFINE_integer("num_pictures", 8, "Pictures a sheet.", lower_bound=1)
 _PLOT = flags.DEFINE_string(
-    "plot", None, "File for the precision-recall picture, .png or .svg. Default: beside --json."
+    "plot",
+    None,
+    "Of boundary: file for the precision-recall picture, .png or .svg. Default: beside --json.",
 )
 _THRESHOLDS = flags.DEFINE_integer(
     "thresholds", boundary_pr.NUM_THRESHOLDS, "N; they are k / (N + 1).", lower_bound=1
@@ -48,15 +87,77 @@ _INVERTED = flags.DEFINE_bool("inverted", False, "Predictions are dark on white.
 _CATEGORY = flags.DEFINE_integer("category", None, "Category of SBD's ground truth, 1..20.", 1)
 _HUMANS = flags.DEFINE_bool("humans", True, "Score annotators against each other too.")
 _PROCESSES = flags.DEFINE_integer(
-    "processes", None, "Processes at work. Default: the cores this one may use.", lower_bound=1
+    "processes",
+    None,
+    "Processes at work. Default: the cores this one may use; one but for many pictures, where the "
+    "task is not boundary.",
+    lower_bound=1,
 )
 
 _PLOT_SUFFIXES = (".png", ".svg")
+# Below so many pictures a second process takes longer to start than it saves.
+_PER_PROCESS = 200
+_OBJECTS = ("proposals", "instances")
+# The tasks that a flag is for, where not for all.
+_TASKS_OF = {
+    **dict.fromkeys(("plot", "thresholds", "max_dist", "nms", "thin"), ("boundary",)),
+    **dict.fromkeys(("inverted", "category", "humans"), ("boundary",)),
+    **dict.fromkeys(("names", "pictures", "num_pictures"), object_evaluation.TASKS),
+    **dict.fromkeys(("coco", "class_free"), _OBJECTS),
+    "ground_truth_classes": ("semantic", "instances"),
+    "min_score": ("instances",),
+}
 
 
 def main(argv: list[str]) -> None:
-    """Scores the folder; raises ValueError naming the file that is wrong."""
+    """Scores the predictions; raises ValueError naming the file that is wrong."""
     del argv
+    for name, tasks in _TASKS_OF.items():
+        if flags.FLAGS[name].present and _TASK.value not in tasks:
+            raise ValueError(
+                f"--{name} is for --task={' or '.join(tasks)}, got --task={_TASK.value}"
+            )
+    if _TASK.value == "boundary":
+        _evaluate_boundary()
+    else:
+        _evaluate_objects()
+
+
+def _evaluate_objects() -> None:
+    for folder in (os.path.dirname(_JSON.value), _PICTURES.value):
+        os.makedirs(folder or ".", exist_ok=True)  # Fails before the work.
+    items = object_files.list_items(
+        *(_PREDICTIONS.value, _GROUND_TRUTH.value, _TASK.value),
+        ground_truth_classes=_GROUND_TRUTH_CLASSES.value,
+        names=_NAMES.value,
+    )
+    protocol = object_evaluation.Protocol(_TASK.value, _MIN_SCORE.value, _CLASS_FREE.value)
+    stated = object_evaluation.state_protocol(items, protocol)
+    print(object_report.describe_protocol(stated))
+    coco = {}
+    if _COCO.value:
+        from rpe_tf.metrics import coco_ap  # Its library is slow to load.
+
+        is_class_free = _CLASS_FREE.value or _TASK.value == "proposals"
+        coco = {"coco": coco_ap.coco_scores(items, is_class_free)}
+    num_processes = _PROCESSES.value or min(_num_cores(), 1 + len(items) // _PER_PROCESS)
+    result = {**object_evaluation.evaluate_items(items, protocol, num_processes), **coco}
+    print(object_report.describe_result(result))
+    if _PICTURES.value:
+        from rpe_tf.metrics import object_pictures
+
+        sheets = object_pictures.best_and_worst(items, result, _NUM_PICTURES.value)
+        for name, sheet in sheets.items():
+            path = os.path.join(_PICTURES.value, f"{name}.png")
+            _write_whole(path, lambda partial, s=sheet: s.save(partial, format="PNG"))
+            print(f"wrote {path}")
+    _write_whole(_JSON.value, lambda path: _write_json(path, _without_nan(result)))
+    print(f"wrote {_JSON.value}")
+
+
+def _evaluate_boundary() -> None:
+    from rpe_tf.metrics import boundary_plot  # Matplotlib takes seconds to load.
+
     plot = _PLOT.value or os.path.splitext(_JSON.value)[0] + ".png"
     for path in (_JSON.value, plot):
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)  # Fails before the work.
@@ -140,6 +241,15 @@ def _write_json(path: str, result: dict) -> None:
     with open(path, "w", encoding="utf-8") as file:
         json.dump(result, file)
         file.write("\n")
+
+
+def _without_nan(value: Any) -> Any:
+    """Returns a value with null in place of nan, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _without_nan(x) for key, x in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(x) for x in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _main_in_one_line(argv: list[str]) -> int:

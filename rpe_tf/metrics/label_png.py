@@ -1,0 +1,42 @@
+"""Label maps as PNG files: instance ids or classes, void 255 in files of 8 bits, 65535 of 16."""
+
+import numpy as np
+from PIL import Image
+
+_VOID_8_BIT, _VOID_16_BIT = 255, 65535
+# Where a PNG file says how many bits its samples have.
+_DEPTH_BYTE = 24
+_SIXTEEN_BITS = ("I", "I;16", "I;16B")
+
+
+def read_label_png(path: str) -> np.ndarray:
+    """Returns the numbers of a label map, [H, W] int64, void as −1.
+
+    Palette files give their indices, as PASCAL VOC means them. A file of 1 bit has no void.
+
+    Raises:
+      ValueError: naming the file, if it cannot be read, or is no map of whole numbers of 1, 8 or 16
+        bits (of a palette: any number of bits).
+    """
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            mode, kind = picture.mode, picture.format
+            labels = np.asarray(picture)
+        with open(path, "rb") as file:
+            depth = file.read(_DEPTH_BYTE + 1)[-1]
+    except Exception as error:  # Pillow's decoders raise many kinds on spoilt files.
+        raise ValueError(f"{path} cannot be read as a label map ({error})") from error
+    if kind != "PNG" or mode not in ("1", "L", "P", *_SIXTEEN_BITS):
+        raise ValueError(
+            f"{path} must be a PNG of one channel of whole numbers, got {kind} of mode {mode}; "
+            "save ids or classes themselves, not colours or fractions, with 8 or 16 bits"
+        )
+    if mode == "L" and depth != 8:
+        # Grey of few bits means a share of white: Pillow reads 1 of 15 as 17 of 255.
+        raise ValueError(f"{path} is grey of {depth} bits, read differently by programs; use 8")
+    labels = labels.astype(np.int64)
+    if mode == "1":
+        return labels
+    void = _VOID_16_BIT if mode in _SIXTEEN_BITS else _VOID_8_BIT
+    return np.where(labels == void, -1, labels)
