@@ -134,3 +134,18 @@ def test_find_damage_names_a_missing_shard(tmp_path):
     assert shards.find_damage([str(tmp_path / "gone.tfrecord")]).startswith(
         f"{tmp_path}/gone.tfrecord: record 0: "
     )
+
+
+@pytest.mark.parametrize(
+    "classes, expected", [((), 2), (("background", "cell"), 2), (("background", "a", "b"), 3)]
+)
+def test_num_classes_is_what_the_manifest_names_and_2_without_classes(tmp_path, classes, expected):
+    sources = [Source("a", details=1)]
+    conversion.write_split(_picture, sources, str(tmp_path), "train", classes=classes)
+    assert shards.num_classes(shards.list_shards(f"{tmp_path}/train-*")) == expected
+
+
+def test_num_classes_without_a_manifest_is_unknown(tmp_path):
+    _write(tmp_path)
+    os.remove(tmp_path / "manifest.json")
+    assert shards.num_classes(shards.list_shards(f"{tmp_path}/train-*")) is None
