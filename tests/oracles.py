@@ -12,23 +12,37 @@ def similarity(a, b):
     )
 
 
-def pair_loss(embedding, instance, margin, normalizer="groups", positive_weight=1.0):
+def pair_loss(
+    embedding,
+    instance,
+    margin,
+    normalizer="groups",
+    positive_weight=1.0,
+    position=None,
+    radius=math.inf,
+):
     """Eq. 2, pair by pair."""
     embedding, instance = np.asarray(embedding, np.float64), np.asarray(instance)
+    position = np.zeros([len(instance), 2]) if position is None else position
     used = [i for i in range(len(instance)) if instance[i] >= 0]
     size = {y: sum(1 for i in used if instance[i] == y) for y in instance[used]}
     s = similarity(embedding, embedding)
-    total, weights = 0.0, 0.0
+    sums = {"positive": 0.0, "negative": 0.0}
+    weights = {"all": 0.0, "positive": 0.0, "negative": 0.0}
     for i in used:
         for j in used:
             w = 1.0 / size[instance[i]] / size[instance[j]]
-            weights += w
+            weights["all"] += w
             if instance[i] == instance[j]:
-                total += w * positive_weight * (1.0 - s[i, j])
-            else:
-                total += w * max(0.0, s[i, j] - margin)
-    scale = weights if normalizer == "groups" else len(used)
-    return total / scale if scale else 0.0
+                sums["positive"] += w * positive_weight * (1.0 - s[i, j])
+                weights["positive"] += w
+            elif math.dist(position[i], position[j]) <= radius:
+                sums["negative"] += w * max(0.0, s[i, j] - margin)
+                weights["negative"] += w
+    if normalizer == "pairs":
+        return 0.5 * sum(sums[k] / weights[k] if weights[k] else 0.0 for k in sums)
+    scale = weights["all"] if normalizer == "groups" else len(used)
+    return sum(sums.values()) / scale if scale else 0.0
 
 
 def mean_shift(embedding, concentration, num_loops, step_size=1.0, weight=None, stay=None):

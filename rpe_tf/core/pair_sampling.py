@@ -56,20 +56,25 @@ def pixel_weight(instance: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor
     return tf.where(instance >= 0, 1.0 / size, tf.zeros_like(size))
 
 
-def draw_pixels(instance: tf.Tensor, num_pixels: int, seed: tf.Tensor) -> tf.Tensor:
-    """Returns the positions of num_pixels pixels of each image, drawn uniformly, void last.
+def draw_pixels(
+    instance: tf.Tensor, num_pixels: int, seed: tf.Tensor, weights: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Returns the positions of num_pixels pixels of each image, drawn without replacement.
 
-    Without replacement. Where an image has fewer pixels that are not void, void ones fill the
-    rest, so the caller keeps treating the id −1 as "takes no part". Each image is drawn with its
-    own seed, so the draw depends neither on the batch nor on the replica it lands on.
+    Uniformly, or as if drawn one after the other, each time by the weights of those that are left.
+    Where an image has fewer pixels that are not void, void ones fill the rest, so the caller keeps
+    treating the id −1 as "takes no part". Each image is drawn with its own seed, so the draw
+    depends neither on the batch nor on the replica it lands on.
 
     Args:
       instance: [B, N] int, void < 0.
       num_pixels: pixels to draw per image, ≥ 1; at most N are returned.
       seed: [B, 2] int32, one stateless seed per image.
+      weights: [B, N] float ≥ 0, of any sum, see `rpe_tf.core.draw_weight`; None for uniform. Pixels
+        of weight 0 are drawn when no other is left but void.
 
     Returns:
-      [B, min(num_pixels, N)] int32 positions, for `tf.gather(..., batch_dims=1)`.
+      [B, min(num_pixels, N)] int32 positions, for `tf.gather(..., batch_dims=1)`, in no order.
 
     Raises:
       ValueError: if num_pixels < 1.
@@ -83,5 +88,18 @@ def draw_pixels(instance: tf.Tensor, num_pixels: int, seed: tf.Tensor) -> tf.Ten
         return tf.random.stateless_uniform([count], seed_of_one)
 
     keys = tf.map_fn(keys_of_one, seed, fn_output_signature=tf.float32)
-    keys = tf.where(instance >= 0, keys, keys - 1.0)
+    if weights is not None:
+        keys = _weighted_keys(keys, tf.cast(weights, tf.float32))
+    keys = tf.where(instance >= 0, keys, -float("inf"))
     return tf.math.top_k(keys, tf.minimum(num_pixels, count), sorted=False).indices
+
+
+def _weighted_keys(uniform: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Returns keys whose largest are a draw by weights without replacement (Efraimidis, Spirakis).
+
+    log(u)/w: minus the time until something comes that comes at the rate w. log(u) lies between −16
+    and −1e-7 (one in 2²³ is at −∞, with void): at a rate of 1e-30 pixels of weight 0 keep their
+    order by chance and still come after all others.
+    """
+    largest = tf.reduce_max(weights, axis=-1, keepdims=True)
+    return tf.math.log(uniform) / tf.maximum(tf.math.divide_no_nan(weights, largest), 1e-30)

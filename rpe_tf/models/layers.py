@@ -1,10 +1,12 @@
 """Thin Keras layers over `rpe_tf.core`, and the two that let a net take any picture size."""
 
+import math
+
 import keras
 import tensorflow as tf
 
 from rpe_tf.core.cross_entropy import cross_entropy
-from rpe_tf.core.grouping_loss import grouping_loss
+from rpe_tf.core.grouping_loss import check_map_arguments, map_grouping_loss
 from rpe_tf.core.logistic_loss import balanced_logistic_loss
 from rpe_tf.core.mean_shift import check_grouping_arguments
 from rpe_tf.core.pair_loss import check_loss_arguments
@@ -180,25 +182,62 @@ class EmbeddingLoss(keras.layers.Layer):
 
     `model.fit` trains on what is added (the mean over images); a loop of one's own takes what is
     returned, which it can divide by the number of images over all replicas.
+
+    With learn_grouping the layer has weights: κ = κ_0 exp(a) and, where η_0 < 1, η = sigmoid(b +
+    logit η_0), with a and b 0 at the start, so that weight decay pulls to the values given and not
+    to a κ of 1. η_0 = 1 is the end of its range and stays. A read-out that shall group as the loss
+    did takes `float(layer.concentration)` and `float(layer.step_size)`.
     """
 
-    def __init__(self, loss_arguments: dict, weight: float = 1.0, **kwargs) -> None:
-        """Takes the keyword arguments of `grouping_loss` (margin, …), and a factor on the loss."""
+    def __init__(
+        self, loss_arguments: dict, weight: float = 1.0, learn_grouping: bool = False, **kwargs
+    ) -> None:
+        """Takes the keyword arguments of `map_grouping_loss` (margin, …), a factor, and whether
+        κ and η are learned. Raises ValueError if an argument is outside its range."""
         super().__init__(**{"dtype": "float32", **kwargs})
-        check_loss_arguments(loss_arguments["margin"], loss_arguments.get("normalizer", "groups"))
+        given = loss_arguments.get
+        step_size = given("step_size", 1.0)
+        check_loss_arguments(
+            loss_arguments["margin"], given("normalizer", "groups"), given("radius")
+        )
+        check_grouping_arguments(
+            loss_arguments["concentration"], loss_arguments["num_loops"], step_size
+        )
+        check_map_arguments(**loss_arguments)
         self.loss_arguments = dict(loss_arguments)
         self.weight = weight
+        self.learn_grouping = learn_grouping
+        self._log_factor = self._logit_shift = None
+        if learn_grouping:
+            self._log_factor = self.add_weight(
+                name="log_concentration_factor", shape=(), initializer="zeros"
+            )
+            if step_size < 1:
+                self._logit_shift = self.add_weight(
+                    name="step_size_logit_shift", shape=(), initializer="zeros"
+                )
+
+    @property
+    def concentration(self) -> float | tf.Tensor:
+        """κ of the grouping, as given or, a scalar tensor, as learned so far."""
+        given = self.loss_arguments["concentration"]
+        if self._log_factor is None:
+            return given
+        return given * tf.exp(tf.convert_to_tensor(self._log_factor))
+
+    @property
+    def step_size(self) -> float | tf.Tensor:
+        """η of the grouping, as given or, a scalar tensor, as learned so far."""
+        given = self.loss_arguments.get("step_size", 1.0)
+        if self._logit_shift is None:
+            return given
+        logit = math.log(given / (1.0 - given))
+        return tf.sigmoid(logit + tf.convert_to_tensor(self._logit_shift))
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         """Returns the losses; inputs: embedding [B, H, W, D], instance [B, H, W], seed [B, 2]."""
-        embedding, instance, seed = inputs
-        batch, dim = tf.shape(embedding)[0], embedding.shape[-1]
-        losses = grouping_loss(
-            tf.reshape(embedding, [batch, -1, dim]),
-            tf.reshape(instance, [batch, -1]),
-            seed,
-            **self.loss_arguments,
-        )
+        learned = {"concentration": self.concentration, "step_size": self.step_size}
+        losses = map_grouping_loss(*inputs, **{**self.loss_arguments, **learned})
         losses *= self.weight
         self.add_loss(tf.reduce_mean(tf.reduce_sum(losses, axis=-1)))
         return losses
@@ -209,8 +248,8 @@ class EmbeddingLoss(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Returns what rebuilds the layer."""
-        own = {"loss_arguments": self.loss_arguments, "weight": self.weight}
-        return {**super().get_config(), **own}
+        names = ("loss_arguments", "weight", "learn_grouping")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.utils.register_keras_serializable("rpe_tf")

@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from rpe_tf.core.grouping_loss import check_map_arguments
 from rpe_tf.core.mean_shift import check_grouping_arguments
 from rpe_tf.core.pair_loss import NORMALIZERS, check_loss_arguments
 from rpe_tf.core.sphere import concentration_from_margin
@@ -23,10 +24,38 @@ _GROUP_ALL_PIXELS = flags.DEFINE_bool(
     "group_all_pixels", False, "Group all pixels and draw for the loss alone, afresh each loop."
 )
 _NORMALIZER = flags.DEFINE_enum(
-    "normalizer", "groups", NORMALIZERS, "Divisor of the loss: groups² (loss in [0, 1]) or pixels."
+    "normalizer",
+    "groups",
+    NORMALIZERS,
+    "Divisor of the loss: groups² (loss in [0, 1]); pixels; or pairs: those of one instance and "
+    "those of two each have a mean of their own.",
 )
 _POSITIVE_WEIGHT = flags.DEFINE_float(
     "positive_weight", 1.0, "Factor ≥ 0 on the pairs of one instance.", lower_bound=0
+)
+_RADIUS = flags.DEFINE_float(
+    "radius",
+    None,
+    "Pixels ≥ 0 within which two instances must differ; by default everywhere. A read-out with "
+    "--split_components takes those apart that do not touch.",
+    lower_bound=0,
+)
+_FOREGROUND_ONLY = flags.DEFINE_bool(
+    "foreground_only",
+    False,
+    "Leave the background out of the loss, for tasks that find it by classes.",
+)
+_EQUAL_DRAW = flags.DEFINE_bool(
+    "equal_draw", False, "Draw about as many pixels of every instance, whatever its size."
+)
+_BORDER_FRACTION = flags.DEFINE_float(
+    "border_fraction",
+    0.0,
+    "Share in [0, 1] of the drawn pixels that lies near another instance.",
+    *(0, 1),
+)
+_BORDER_PX = flags.DEFINE_integer(
+    "border_px", 2, "What is near for --border_fraction, in pixels.", lower_bound=1
 )
 _CROSS_ENTROPY_WEIGHT = flags.DEFINE_float(
     "cross_entropy_weight", 1.0, "Tasks semantic and instances: factor ≥ 0, 0: without.", 0
@@ -44,7 +73,7 @@ def settings_from_flags(names: tuple[str, ...] = ()) -> dict:
 
     Args:
       names: of a task, `Task.loss`: what it has beside the keyword arguments of
-        `rpe_tf.core.grouping_loss.grouping_loss`.
+        `rpe_tf.core.grouping_loss.map_grouping_loss`.
 
     Raises:
       ValueError: if a margin, concentration or step size is outside its range, or no loss is left.
@@ -55,7 +84,15 @@ def settings_from_flags(names: tuple[str, ...] = ()) -> dict:
     }
     if names and not any(weights.values()):
         raise ValueError("--cross_entropy_weight and --embedding_weight cannot both be 0")
-    check_loss_arguments(_MARGIN.value, _NORMALIZER.value)
+    if _FOREGROUND_ONLY.value and not names:
+        raise ValueError("--foreground_only is for the tasks semantic and instances")
+    draw = {
+        "equal_draw": _EQUAL_DRAW.value,
+        "border_fraction": _BORDER_FRACTION.value,
+        "border_px": _BORDER_PX.value,
+    }
+    check_map_arguments(num_pixels=_NUM_PIXELS.value, **draw)
+    check_loss_arguments(_MARGIN.value, _NORMALIZER.value, _RADIUS.value)
     concentration = _CONCENTRATION.value
     if concentration is None:
         concentration = concentration_from_margin(_MARGIN.value)
@@ -69,5 +106,8 @@ def settings_from_flags(names: tuple[str, ...] = ()) -> dict:
         "normalizer": _NORMALIZER.value,
         "positive_weight": _POSITIVE_WEIGHT.value,
         "group_all_pixels": _GROUP_ALL_PIXELS.value,
+        "radius": _RADIUS.value,
+        "foreground_only": _FOREGROUND_ONLY.value,
+        **draw,
         **{name: weights[name] for name in names},
     }

@@ -75,3 +75,49 @@ def test_draw_pixels_depends_on_its_own_seed_alone():
 def test_draw_pixels_refuses_none():
     with pytest.raises(ValueError, match="num_pixels must be at least 1"):
         pair_sampling.draw_pixels(tf.zeros([1, 4], tf.int32), 0, _SEED)
+
+
+def _many_draws(instance, num_pixels, weights, count=1600):
+    """Returns the pixels of many draws of one picture, [count, num_pixels]."""
+    seeds = tf.stack([tf.range(count), tf.zeros([count], tf.int32)], axis=1)
+    instance, weights = (np.tile(x, [count, 1]) for x in (instance, weights))
+    return pair_sampling.draw_pixels(instance, num_pixels, seeds, weights).numpy()
+
+
+def test_draw_pixels_by_weights_of_one_pixel_is_proportional():
+    weights = np.array([1.0, 2.0, 3.0, 4.0, 100.0])
+    drawn = _many_draws([0, 0, 5, 7, -1], 1, weights)
+    # Void has no share, whatever its weight. Deviation at most √(1600 · ¼) = 20.
+    expected = 1600 * np.array([0.1, 0.2, 0.3, 0.4, 0.0])
+    assert np.abs(np.bincount(drawn[:, 0], minlength=5) - expected).max() < 5 * 20
+
+
+def test_draw_pixels_by_weights_draws_one_after_the_other_by_what_is_left():
+    # Weights 1, 1, 2; two of three. Pixel 2 is left out with 0 then 1 or 1 then 0:
+    # 2 · ¼ · (1/3) = 1/6. Pixel 0: 1 then 2: ¼ · (2/3) = 1/6; 2 then 1: ½ · ½ = ¼; 5/12 in all.
+    drawn = _many_draws([0, 0, 0], 2, np.array([1.0, 1.0, 2.0]))
+    left_out = 3 - drawn.sum(axis=1)  # of 0, 1 and 2
+    expected = 1600 * np.array([5 / 12, 5 / 12, 1 / 6])
+    assert np.abs(np.bincount(left_out) - expected).max() < 5 * 20
+
+
+def test_draw_pixels_by_weights_takes_weight_0_last_but_before_void():
+    drawn = _many_draws([0, -1, 0, 0, 0], 3, np.array([0.0, 1.0, 1e-8, 0.0, 1.0]), 500)
+    assert all({2, 4} < set(row) and 1 not in row for row in drawn)
+    # Which of the two of weight 0 is up to chance.
+    assert 150 < (drawn == 0).sum() < 350
+    everything = pair_sampling.draw_pixels([[0, -1, 0]], 3, _SEED, [[0.0, 1.0, 1.0]])
+    assert sorted(everything.numpy()[0]) == [0, 1, 2]
+
+
+def test_draw_pixels_by_weights_knows_no_scale_and_equals_uniform_at_equal_weights():
+    instance = np.zeros([1, 50], np.int32)
+    weights = np.random.default_rng(0).uniform(0.1, 1.0, [1, 50])
+    for given, other in ((weights, weights * 1e-34), (np.ones([1, 50]), None)):
+        a, b = (pair_sampling.draw_pixels(instance, 9, _SEED, w).numpy() for w in (given, other))
+        assert set(a[0]) == set(b[0])
+
+
+def test_draw_pixels_by_weights_that_are_all_0_is_uniform():
+    drawn = _many_draws([0] * 10, 1, np.zeros(10))
+    assert np.abs(np.bincount(drawn[:, 0], minlength=10) - 160).max() < 5 * np.sqrt(1600 * 0.09)
