@@ -70,12 +70,7 @@ def restore_weights(run_dir: str, model: keras.Model, *, embedding_only: bool = 
       FileNotFoundError: if the run has no checkpoint, or none of that phase.
       ValueError: if the checkpoint does not hold every weight of the model, in its shape.
     """
-    path = tf.train.latest_checkpoint(_folder(run_dir))
-    if path is None:
-        raise FileNotFoundError(
-            f"{run_dir} holds no checkpoint; let train_main.py reach its first one "
-            "(--save_every steps)"
-        )
+    path = newest_path(run_dir)
     if embedding_only:
         path = os.path.join(_folder(run_dir), EMBEDDING_ONLY)
         if not tf.io.gfile.exists(f"{path}.index"):
@@ -92,6 +87,21 @@ def restore_weights(run_dir: str, model: keras.Model, *, embedding_only: bool = 
     except (AssertionError, ValueError) as error:
         raise ValueError(f"{path} does not fit the model of settings.json: {error}") from error
     return int(step.numpy())
+
+
+def newest_path(run_dir: str) -> str:
+    """Returns the path of the newest checkpoint of a run, as TensorFlow's readers take it.
+
+    Raises:
+      FileNotFoundError: if the run has none.
+    """
+    path = tf.train.latest_checkpoint(_folder(run_dir))
+    if path is None:
+        raise FileNotFoundError(
+            f"{run_dir} holds no checkpoint; let train_main.py reach its first one "
+            "(--save_every steps)"
+        )
+    return path
 
 
 def _folder(run_dir: str) -> str:
