@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rpe_tf.metrics import coco_files
+from rpe_tf.metrics.class_votes import vote_classes
 from rpe_tf.metrics.label_png import read_label_png
 
 RECORDS_FILE = "predictions.json"
@@ -240,12 +241,4 @@ def _vote(instance: np.ndarray, path: str, class_path: str | None) -> np.ndarray
         raise ValueError(
             f"{class_path} must have the size of {path}, {instance.shape}, got {semantic.shape}"
         )
-    counted = (instance > 0) & (semantic > 0)
-    votes, counts = np.unique(
-        np.stack([instance[counted], semantic[counted]]), axis=1, return_counts=True
-    )
-    classes = np.zeros(max(int(instance.max(initial=0)), 0), np.int64)
-    # From the fewest votes to the most, so that the most frequent stays; of equal ones the lowest.
-    order = np.lexsort((-votes[1], counts))
-    classes[votes[0][order] - 1] = votes[1][order]
-    return classes
+    return vote_classes(instance, semantic)[1:]
