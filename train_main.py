@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl import flags, logging
 
 from data_pipeline import command_line, input_pipeline, shards, training_input
-from rpe_tf import checkpoints, run_folder, strategies, training
+from rpe_tf import checkpoints, initialization, run_folder, strategies, training
 from rpe_tf.core.sphere import smallest_margin
 from rpe_tf.models import model_flags, pretrained
 from rpe_tf.models.backbone import backbone_stride
@@ -28,6 +28,12 @@ _RUN_DIR = flags.DEFINE_string(
     "run_dir", None, "Folder of the run; a run that is there already goes on from its checkpoint."
 )
 _TASK = flags.DEFINE_enum("task", "proposals", list(TASKS), "What to learn (§5).")
+_INIT_FROM = flags.DEFINE_string(
+    "init_from",
+    None,
+    "Run or export to start from: layers of equal name and shapes are taken, the others listed. A "
+    "run that goes on does without.",
+)
 _STRATEGY = flags.DEFINE_enum(
     "strategy", "auto", strategies.STRATEGIES, "Devices: auto takes TF_CONFIG's hosts or all GPUs."
 )
@@ -91,6 +97,7 @@ def settings_from_flags(num_classes: int | None) -> dict:
             "embedding_only_fraction": _EMBEDDING_ONLY_FRACTION.value,
             "batch_size": _BATCH_SIZE.value,
             "pretrained": model_flags.pretrained_from_flags(),
+            "init_from": _INIT_FROM.value,
             "optimizer": _OPTIMIZER.value,
             "learning_rate": _LEARNING_RATE.value,
             "momentum": _MOMENTUM.value,
@@ -152,6 +159,8 @@ def _train(
         start_step = saved.restore_latest()
         if start_step == 0 and plan["pretrained"]:
             pretrained.load_weights(model, plan["pretrained"])
+        if start_step == 0 and plan["init_from"]:
+            initialization.initialize(model, plan["init_from"])
     logging.info(
         "%s weights; %s",
         f"{model.count_params():,}",
@@ -223,8 +232,12 @@ def _stride(settings: dict) -> int:
 
 def _fit(model: keras.Model, settings: dict, train_paths: list[str], is_chief: bool) -> None:
     """Fits what the read-out learns from the trained model, and keeps it beside the checkpoints."""
+    logging.info("fitting the scores of instances on %d training pictures", _FITTED_EXAMPLES)
     examples = input_pipeline.evaluation_dataset(train_paths).take(_FITTED_EXAMPLES)
     scorer = TASKS[settings["task"]].fit(model, examples, settings["read_out"])
+    if scorer is None:
+        logging.warning("no instance was found in training pictures: scores stay without a fit")
+        return
     settings["read_out"]["scorer"] = scorer
     if is_chief:
         run_folder.write_json(os.path.join(_RUN_DIR.value, "scorer.json"), scorer)

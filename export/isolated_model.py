@@ -3,8 +3,9 @@
   python -I isolated_model.py VERSION_FOLDER PICTURES.npz ANSWERS.npz REFUSED_PACKAGE…
 
 PICTURES.npz holds batches [N, H, W, 3] uint8. ANSWERS.npz gets for each batch NAME
-`embedding/NAME`, then `instance/NAME` and `instance_of_bytes/NAME`, or `boundary/NAME` and
-`boundary_of_bytes/NAME`, by what the model serves, and the packages that were refused.
+`embedding/NAME`, then OUTPUT/NAME and OUTPUT_of_bytes/NAME, of pixels and of PNG bytes, and the
+packages that were refused. OUTPUT is what the model serves: `boundary`, `instance`, `semantic`, or
+`classed`, that is instance, semantic and the class of the instance, [N, H, W, 3].
 """
 
 import importlib
@@ -50,10 +51,26 @@ def answers_of(signatures: dict, images: np.ndarray) -> dict[str, np.ndarray]:
         grey = [tf.io.decode_png(png, channels=1)[..., 0] for png in of_bytes["boundary_bytes"]]
         answers["boundary"] = served["boundary"].numpy()
         answers["boundary_of_bytes"] = (tf.cast(tf.stack(grey), tf.float32) / 255.0).numpy()
+    elif "classes" in served:
+        answers["classed"] = classed_maps(served)
+        answers["classed_of_bytes"] = classed_maps(of_bytes)
+    elif "semantic" in served:
+        maps = [tf.io.decode_png(png, channels=1)[..., 0] for png in of_bytes["semantic_bytes"]]
+        answers["semantic"] = served["semantic"].numpy()
+        answers["semantic_of_bytes"] = tf.cast(tf.stack(maps), tf.int32).numpy()
     else:
         answers["instance"] = served["instance"].numpy()
         answers["instance_of_bytes"] = of_bytes["instance"].numpy()
     return answers
+
+
+def classed_maps(served: dict) -> np.ndarray:
+    """Returns instance, semantic and the class of each pixel's instance, [N, H, W, 3] int32."""
+    # Id 0 is the background, of class 0.
+    classes = np.pad(served["classes"].numpy(), [(0, 0), (1, 0)])
+    instance = served["instance"].numpy()
+    painted = np.stack([row[ids] for row, ids in zip(classes, instance, strict=True)])
+    return np.stack([instance, served["semantic"].numpy(), painted], axis=-1)
 
 
 def main(folder: str, pictures: str, answers: str, packages: list[str]) -> None:

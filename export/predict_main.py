@@ -1,7 +1,7 @@
-"""Runs an exported model on picture files: instances, or boundaries, by what the model finds.
+"""Runs an exported model on picture files: instances, classes or boundaries, as the model finds.
 
-Instances become label maps, overlays and COCO results; boundaries the maps that
-`rpe_tf.metrics.evaluate_main` reads, `<stem>.png`.
+Instances become label maps, overlays and COCO results, classes `<stem>_semantic.png`, boundaries
+`<stem>.png`: what `rpe_tf.metrics.evaluate_main` reads.
 
 Example:
   python -m export.predict_main --model=exports/digits --images='scenes/*.png' --output_dir=out
@@ -19,9 +19,24 @@ import rpe_tf
 from data_pipeline import command_line
 from data_pipeline.picture_files import read_picture
 from export.pictures import list_pictures, output_stems, require_other_folder
-from export.prediction_files import coco_results, write_boundary, write_json, write_pictures
+from export.prediction_files import (
+    coco_results,
+    pooled_results,
+    write_boundary,
+    write_json,
+    write_pictures,
+    write_semantic,
+    write_semantic_overlay,
+)
 from rpe_tf.metrics.edge_thinning import suppress_non_maxima
-from rpe_tf.saved_model import BoundaryDetector, Prediction, Segmenter
+from rpe_tf.saved_model import (
+    BoundaryDetector,
+    ClassedPrediction,
+    PooledPrediction,
+    Prediction,
+    Segmenter,
+    SemanticSegmenter,
+)
 
 _MODEL = flags.DEFINE_string(
     "model", None, "Folder of an exported model (its newest version) or of one version."
@@ -31,24 +46,45 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for the results; m
 _THIN = flags.DEFINE_bool(
     "thin", False, "Of boundaries: thin the maps by non-maximum suppression before writing them."
 )
+_POOLED = flags.DEFINE_bool(
+    "pooled",
+    False,
+    "Of proposals: also write proposals.json, those of all the run's concentrations, overlapping.",
+)
 
 
-def segment_files(segmenter: Segmenter, paths: list[str], output_dir: str) -> list[str]:
-    """Returns the paths that failed; writes the instances of the others.
+def segment_files(
+    segmenter: Segmenter, paths: list[str], output_dir: str, is_pooled: bool = False
+) -> list[str]:
+    """Returns the paths that failed; writes the instances of the others, and classes if there are.
 
     Args:
       segmenter: the model.
       paths: picture files.
       output_dir: an existing folder other than theirs.
+      is_pooled: whether to write the pooled proposals as well.
     """
-    records = []
+    records, pooled = [], []
+    find = segmenter.predict_classed if segmenter.has_classes else segmenter.predict
 
-    def write(path: str, stem: str, image: np.ndarray, prediction: Prediction) -> None:
+    def predict(
+        image: np.ndarray,
+    ) -> tuple[Prediction | ClassedPrediction, PooledPrediction | None]:
+        return find(image), segmenter.propose(image) if is_pooled else None
+
+    def write(path: str, stem: str, image: np.ndarray, found: tuple) -> None:
+        prediction, proposals = found
         write_pictures(output_dir, stem, image, prediction.instance)
+        if segmenter.has_classes:
+            write_semantic(output_dir, stem, prediction.semantic)
         records.extend(coco_results(path, f"{stem}_instances.png", prediction))
+        if proposals is not None:
+            pooled.extend(pooled_results(path, proposals))
 
-    failed = _predict_each(segmenter, paths, write, ("segmenting", "segmented"))
+    failed = _predict_each(predict, paths, write, ("segmenting", "segmented"))
     write_json(os.path.join(output_dir, "predictions.json"), records)
+    if is_pooled:
+        write_json(os.path.join(output_dir, "proposals.json"), pooled)
     return failed
 
 
@@ -68,13 +104,30 @@ def detect_in_files(
         del path, image
         write_boundary(output_dir, stem, suppress_non_maxima(boundary) if is_thin else boundary)
 
-    return _predict_each(detector, paths, write, ("detecting", "searched for boundaries"))
+    return _predict_each(detector.predict, paths, write, ("detecting", "searched for boundaries"))
+
+
+def classify_files(segmenter: SemanticSegmenter, paths: list[str], output_dir: str) -> list[str]:
+    """Returns the paths that failed; writes the class maps of the others.
+
+    Args:
+      segmenter: the model.
+      paths: picture files.
+      output_dir: an existing folder other than theirs.
+    """
+
+    def write(path: str, stem: str, image: np.ndarray, semantic: np.ndarray) -> None:
+        del path
+        write_semantic(output_dir, stem, semantic)
+        write_semantic_overlay(output_dir, stem, image, semantic)
+
+    return _predict_each(segmenter.predict, paths, write, ("classifying", "segmented"))
 
 
 def _predict_each(
-    model: Segmenter | BoundaryDetector, paths: list[str], write: Callable, verbs: tuple[str, str]
+    predict: Callable, paths: list[str], write: Callable, verbs: tuple[str, str]
 ) -> list[str]:
-    """Returns the paths that failed; calls write(path, stem, image, prediction) for the others.
+    """Returns the paths that failed; calls write(path, stem, image, predict(image)) for the others.
 
     verbs: what is done, for the progress bar and for messages: -ing, and past participle.
     """
@@ -83,7 +136,7 @@ def _predict_each(
     for path, stem in zip(paths, output_stems(paths), strict=True):
         try:
             image = read_picture(path)
-            prediction = model.predict(image)
+            prediction = predict(image)
         except ValueError as error:
             failed.append(path)
             _show_error(error)
@@ -111,13 +164,18 @@ def main(argv: list[str]) -> int | None:
     model = rpe_tf.load(_MODEL.value)
     finds_boundaries = isinstance(model, BoundaryDetector)
     if _THIN.value and not finds_boundaries:
-        raise ValueError(f"--thin is for models of boundaries, {_MODEL.value} finds instances")
+        raise ValueError(f"--thin is for models of boundaries, {_MODEL.value} does not find any")
+    if _POOLED.value and not (isinstance(model, Segmenter) and model.can_propose):
+        raise ValueError(f"--pooled is for models of proposals; {_MODEL.value} does not pool any")
     os.makedirs(output_dir, exist_ok=True)
     if finds_boundaries:
         failed = detect_in_files(model, paths, output_dir, _THIN.value)
         done = "Detected boundaries in"
+    elif isinstance(model, SemanticSegmenter):
+        failed = classify_files(model, paths, output_dir)
+        done = "Found the classes of"
     else:
-        failed = segment_files(model, paths, output_dir)
+        failed = segment_files(model, paths, output_dir, _POOLED.value)
         done = "Segmented"
     print(f"{done} {len(paths) - len(failed)} of {len(paths)} pictures into {output_dir}")
     if failed:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from rpe_tf.drawing import overlay
 from rpe_tf.metrics.rle import rle_encode
-from rpe_tf.saved_model import Prediction
+from rpe_tf.saved_model import ClassedPrediction, PooledPrediction, Prediction
 
 
 def write_pictures(output_dir: str, stem: str, image: np.ndarray, instance: np.ndarray) -> None:
@@ -30,13 +30,31 @@ def write_pictures(output_dir: str, stem: str, image: np.ndarray, instance: np.n
         write_whole(os.path.join(output_dir, name), lambda file, p=picture: p.save(file, "PNG"))
 
 
+def write_semantic(output_dir: str, stem: str, semantic: np.ndarray) -> None:
+    """Writes `<stem>_semantic.png`, 8-bit class ids; semantic: [H, W] int32 in 0..254."""
+    picture = Image.fromarray(semantic.astype(np.uint8))
+    path = os.path.join(output_dir, f"{stem}_semantic.png")
+    write_whole(path, lambda file: picture.save(file, "PNG"))
+
+
+def write_semantic_overlay(
+    output_dir: str, stem: str, image: np.ndarray, semantic: np.ndarray
+) -> None:
+    """Writes `<stem>_overlay.png`, the classes [H, W] over the image [H, W, 3] uint8."""
+    picture = Image.fromarray(overlay(image, semantic))
+    path = os.path.join(output_dir, f"{stem}_overlay.png")
+    write_whole(path, lambda file: picture.save(file, "PNG"))
+
+
 def write_boundary(output_dir: str, stem: str, boundary: np.ndarray) -> None:
     """Writes `<stem>.png`, 8-bit grey, 255 · boundary rounded; boundary: [H, W] in [0, 1]."""
     picture = Image.fromarray(np.rint(255.0 * boundary).astype(np.uint8))
     write_whole(os.path.join(output_dir, f"{stem}.png"), lambda file: picture.save(file, "PNG"))
 
 
-def coco_results(file_name: str, label_file: str, prediction: Prediction) -> list[dict]:
+def coco_results(
+    file_name: str, label_file: str, prediction: Prediction | ClassedPrediction
+) -> list[dict]:
     """Returns a record for each instance, as COCO's results files have them, ready for JSON.
 
     Args:
@@ -45,25 +63,52 @@ def coco_results(file_name: str, label_file: str, prediction: Prediction) -> lis
       prediction: of the picture.
 
     Returns:
-      Dicts of `file_name`, `label_file`, `instance`, `category_id` (1), `segmentation` (compressed
-      RLE), `bbox` [x, y, width, height] and `area` in pixels, `score` in [−1, 1].
+      Dicts of `file_name`, `label_file`, `instance`, `category_id` (the class; 1 where the model
+      has none), `segmentation` (compressed RLE), `bbox` [x, y, width, height] and `area` in pixels,
+      `score`.
     """
-    records = []
-    for row in prediction.table:
-        y_min, x_min, y_max, x_max = (int(side) for side in row["box"])
-        records.append(
-            {
-                "file_name": file_name,
-                "label_file": label_file,
-                "instance": int(row["id"]),
-                "category_id": 1,
-                "segmentation": rle_encode(prediction.instance == row["id"]),
-                "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
-                "area": int(row["area"]),
-                "score": float(row["score"]),
-            }
-        )
-    return records
+    return [
+        {
+            "file_name": file_name,
+            "label_file": label_file,
+            "instance": int(row["id"]),
+            "category_id": int(row["class"]) or 1,
+            **_mask_record(prediction.instance == row["id"], row),
+        }
+        for row in prediction.table
+    ]
+
+
+def pooled_results(file_name: str, prediction: PooledPrediction) -> list[dict]:
+    """Returns a record for each pooled proposal, best first, as COCO's results files have them.
+
+    Args:
+      file_name: path of the picture.
+      prediction: of the picture.
+
+    Returns:
+      Dicts of `file_name`, `category_id` (1), `segmentation` (compressed RLE; the masks overlap),
+      `bbox` [x, y, width, height] and `area` in pixels, `score` in [0, 1].
+    """
+    return [
+        {
+            "file_name": file_name,
+            "category_id": 1,
+            **_mask_record(prediction.maps[row["map"]] == row["id"], row),
+        }
+        for row in prediction.table
+    ]
+
+
+def _mask_record(mask: np.ndarray, row: np.void) -> dict:
+    """Returns mask, box, area and score of a row of a table, ready for JSON."""
+    y_min, x_min, y_max, x_max = (int(side) for side in row["box"])
+    return {
+        "segmentation": rle_encode(mask),
+        "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
+        "area": int(row["area"]),
+        "score": float(row["score"]),
+    }
 
 
 def write_json(path: str, value: object) -> None:

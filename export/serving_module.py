@@ -9,17 +9,21 @@ import functools
 import keras
 import tensorflow as tf
 
-from export import signatures
+from export import batching, signatures
 from rpe_tf.inference.grouping import MAX_REPRESENTATIVES
 from rpe_tf.inference.label_map import read_out
+from rpe_tf.inference.pooling import (
+    MAX_PROPOSALS,
+    pool_proposals,
+    pooling_arguments,
+    single_arguments,
+)
 from rpe_tf.saved_model import decode_rgb
 
 # Rows that the tables of one picture are padded to before they are stacked: a mode an instance.
 MAX_INSTANCES = MAX_REPRESENTATIVES
 
-# A 1×1 PNG, decoded in place of an empty batch: `tf.map_fn` cannot stack zero rows of unknown size.
-_BLANK_PNG = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8)).numpy()
-
+_TABLES = ("boxes", "areas", "scores")  # of an instance a row each
 _ROW = {
     "num_instances": tf.TensorSpec([], tf.int32),
     "boxes": tf.TensorSpec([MAX_INSTANCES, 4], tf.int32),
@@ -36,6 +40,16 @@ _BYTES_ROW = {
     "instance_bytes": tf.TensorSpec([], tf.string),
 }
 
+_PROPOSAL_TABLES = ("source", "boxes", "areas", "scores")  # of a proposal a row each
+_PROPOSALS_ROW = {
+    "maps": tf.TensorSpec([None, None, None], tf.int32),
+    "num_instances": tf.TensorSpec([], tf.int32),
+    "source": tf.TensorSpec([MAX_PROPOSALS, 2], tf.int32),
+    "boxes": tf.TensorSpec([MAX_PROPOSALS, 4], tf.int32),
+    "areas": tf.TensorSpec([MAX_PROPOSALS], tf.int32),
+    "scores": tf.TensorSpec([MAX_PROPOSALS], tf.float32),
+}
+
 MEANINGS = {
     **signatures.MEANINGS,
     "embedding": "a unit vector for each pixel",
@@ -49,6 +63,17 @@ MEANINGS = {
     "num_loops": "mean-shift loops used",
     "converged": "whether the loops ended because no point moved any more",
 }
+# Of the signature proposals, where they are not the same.
+PROPOSAL_MEANINGS = {
+    **MEANINGS,
+    "maps": "the instance maps of several concentrations, rising: ids as in instance, 0 none",
+    "num_proposals": "rows of source, boxes, areas and scores that hold a proposal, best first; "
+    "the others are 0",
+    "source": "row of maps and id there: the mask of a proposal, which others may overlap",
+    "boxes": "y_min, x_min, y_max, x_max in pixels, the last two exclusive",
+    "areas": "pixels of each proposal",
+    "scores": "how likely a proposal is an object, in [0, 1]: to rank by",
+}
 
 
 class ServingModule(tf.Module):
@@ -59,12 +84,16 @@ class ServingModule(tf.Module):
     """
 
     def __init__(self, model: keras.Model, read_out_arguments: dict) -> None:
-        """Takes image → embedding and the keyword arguments of `label_map.read_out`."""
+        """Takes image → embedding and the keyword arguments of `label_map.read_out`.
+
+        read_out_arguments: also `concentrations`, those that are pooled; left out: one.
+        """
         super().__init__(name="serving")
         self.model_variables = signatures.tf_variables(model)
         # Functions are not tracked for saving; a model or dict as attribute would be.
         self._embed = lambda image: model(image, training=False)
-        self._read_out = functools.partial(read_out, **read_out_arguments)
+        self._read_out = functools.partial(read_out, **single_arguments(read_out_arguments))
+        self._propose = functools.partial(pool_proposals, **pooling_arguments(read_out_arguments))
 
     @tf.function(input_signature=signatures.IMAGE)
     def embedding(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -80,34 +109,54 @@ class ServingModule(tf.Module):
             fn_output_signature=_IMAGE_ROW,
             parallel_iterations=1,  # the grouping's memory of one picture at a time
         )
-        return _first_rows(rows, tf.shape(image)[0])
+        return batching.first_rows(rows, tf.shape(image)[0], _TABLES)
 
     @tf.function(input_signature=signatures.IMAGE_BYTES)
     def serving_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the instances of encoded pictures [N], by the names in MEANINGS."""
-        num_images = tf.shape(image_bytes)[0]
-        blank = tf.fill([tf.maximum(1 - num_images, 0)], tf.constant(_BLANK_PNG))
         rows = tf.map_fn(
             self._bytes_row,
-            tf.concat([image_bytes, blank], axis=0),
+            batching.at_least_one_png(image_bytes),
             fn_output_signature=_BYTES_ROW,
             parallel_iterations=1,
         )
         # The maps wait as PNG until the largest size is known: pictures need no second decoding.
-        rows["instance"] = _stack_maps(rows["instance_bytes"], rows["height"], rows["width"])
-        return _first_rows(rows, num_images)
+        rows["instance"] = batching.stack_maps(
+            rows["instance_bytes"], rows["height"], rows["width"]
+        )
+        return batching.first_rows(rows, tf.shape(image_bytes)[0], _TABLES)
+
+    @tf.function(input_signature=signatures.IMAGE)
+    def proposals(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the pooled proposals of image [N, H, W, 3] uint8, as PROPOSAL_MEANINGS says."""
+        rows = tf.map_fn(
+            self._proposals_row,
+            self._embed(signatures.at_least_one_image(image)),
+            fn_output_signature=_PROPOSALS_ROW,
+            parallel_iterations=1,
+        )
+        rows = batching.first_rows(rows, tf.shape(image)[0], _PROPOSAL_TABLES)
+        num_proposals = rows.pop("num_instances")
+        return {**rows, "num_proposals": num_proposals}
+
+    def _proposals_row(self, embedding: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the proposals of one picture, tables padded to MAX_PROPOSALS."""
+        found = self._propose(embedding)
+        tables = {name: getattr(found, name) for name in _PROPOSAL_TABLES}
+        return {
+            "maps": found.maps,
+            "num_instances": tf.shape(found.areas)[0],
+            **batching.pad_tables(tables, MAX_PROPOSALS),
+        }
 
     def _row(self, embedding: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the outputs of one picture, tables padded to MAX_INSTANCES."""
         found = self._read_out(embedding)
-        num_instances = tf.shape(found.areas)[0]
-        padding = [[0, MAX_INSTANCES - num_instances]]
+        tables = {name: getattr(found, name) for name in _TABLES}
         return {
             "instance": tf.ensure_shape(found.instance, [None, None]),
-            "num_instances": num_instances,
-            "boxes": tf.ensure_shape(tf.pad(found.boxes, padding + [[0, 0]]), [MAX_INSTANCES, 4]),
-            "areas": tf.ensure_shape(tf.pad(found.areas, padding), [MAX_INSTANCES]),
-            "scores": tf.ensure_shape(tf.pad(found.scores, padding), [MAX_INSTANCES]),
+            "num_instances": tf.shape(found.areas)[0],
+            **batching.pad_tables(tables, MAX_INSTANCES),
             "num_loops": found.num_loops,
             "converged": found.converged,
         }
@@ -115,35 +164,11 @@ class ServingModule(tf.Module):
     def _bytes_row(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         image = decode_rgb(image_bytes)
         row = self._row(self._embed(image[tf.newaxis])[0])
-        label = tf.cast(row.pop("instance"), tf.uint16)[:, :, tf.newaxis]
+        label = row.pop("instance")
         shape = tf.shape(image)
         return {
             **row,
             "height": shape[0],
             "width": shape[1],
-            "instance_bytes": tf.io.encode_png(label),
+            "instance_bytes": batching.encode_map(label),
         }
-
-
-def _first_rows(rows: dict[str, tf.Tensor], num_images: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Returns the rows of the batch itself, tables cut to the most instances of a picture."""
-    rows = {name: x[:num_images] for name, x in rows.items()}
-    most = tf.reduce_max(tf.concat([rows["num_instances"], [0]], axis=0))
-    for name in ("boxes", "areas", "scores"):
-        rows[name] = rows[name][:, :most]
-    return rows
-
-
-def _stack_maps(instance_bytes: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """Returns the decoded maps [N, H, W] int32, padded with void to the largest sides."""
-    sides = tf.reduce_max(height), tf.reduce_max(width)
-
-    def decode(png: tf.Tensor) -> tf.Tensor:
-        label = tf.cast(tf.io.decode_png(png, channels=1, dtype=tf.uint16)[:, :, 0], tf.int32)
-        shape = tf.shape(label)
-        below, right = sides[0] - shape[0], sides[1] - shape[1]
-        return tf.pad(label, [[0, below], [0, right]], constant_values=-1)
-
-    return tf.map_fn(
-        decode, instance_bytes, fn_output_signature=tf.TensorSpec([None, None], tf.int32)
-    )

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 import rpe_tf
-from export import boundary_module, serving_module
+from export import boundary_module, instances_module, semantic_module, serving_module
 from export.signatures import NAMES, describe_signatures
 from export.trained_run import TrainedRun
 from rpe_tf.saved_model import list_versions
@@ -17,8 +17,12 @@ from rpe_tf.saved_model import list_versions
 # What a task is served by, and the meanings of the names there.
 SERVED_BY = {
     "boundary": (boundary_module.BoundaryModule, boundary_module.MEANINGS),
+    "instances": (instances_module.InstancesModule, instances_module.MEANINGS),
     "proposals": (serving_module.ServingModule, serving_module.MEANINGS),
+    "semantic": (semantic_module.SemanticModule, semantic_module.MEANINGS),
 }
+# What a task serves beside NAMES, and the meanings of the names there.
+MORE_SIGNATURES = {"proposals": {"proposals": serving_module.PROPOSAL_MEANINGS}}
 
 
 def write_version(run: TrainedRun, export_dir: str, *, version: int | None, metrics: dict) -> str:
@@ -64,8 +68,12 @@ def folder_size(folder: str) -> int:
 def _write_model(run: TrainedRun, folder: str, metrics: dict) -> None:
     module_class, meanings = SERVED_BY[run.settings["task"]]
     module = module_class(run.model, run.settings["read_out"])
-    signatures = {name: getattr(module, name).get_concrete_function() for name in NAMES}
+    more = MORE_SIGNATURES.get(run.settings["task"], {})
+    signatures = {name: getattr(module, name).get_concrete_function() for name in (*NAMES, *more)}
     tf.saved_model.save(module, folder, signatures=signatures)
+    described = {}
+    for name, function in signatures.items():
+        described |= describe_signatures({name: function}, more.get(name, meanings))
     info = {
         "task": run.settings["task"],
         "step": run.step,
@@ -77,7 +85,7 @@ def _write_model(run: TrainedRun, folder: str, metrics: dict) -> None:
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
         },
-        "signatures": describe_signatures(signatures, meanings),
+        "signatures": described,
     }
     with open(os.path.join(folder, "model_info.json"), "w", encoding="utf-8") as file:
         json.dump(info, file, indent=2, ensure_ascii=False)

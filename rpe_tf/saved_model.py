@@ -5,6 +5,9 @@ instance, table = segmenter.predict("scene.png")
 
 detector = rpe_tf.load("exports/boundaries")
 boundary = detector.predict("scene.png")
+
+segmenter = rpe_tf.load("exports/classes")
+semantic = segmenter.predict("scene.png")
 """
 
 import os
@@ -14,7 +17,14 @@ import numpy as np
 import tensorflow as tf
 
 TABLE_DTYPE = np.dtype(
-    [("id", np.int32), ("area", np.int32), ("score", np.float32), ("box", np.int32, 4)]
+    [
+        *(("id", np.int32), ("area", np.int32), ("score", np.float32), ("box", np.int32, 4)),
+        ("class", np.int32),
+    ]
+)
+# Proposals have no classes.
+POOLED_DTYPE = np.dtype(
+    [("map", np.int32), *(field for field in TABLE_DTYPE.descr if field[0] != "class")]
 )
 
 
@@ -22,8 +32,26 @@ class Prediction(NamedTuple):
     """The instances of one picture."""
 
     instance: np.ndarray  # [H, W] int32, 0 background, 1..K
-    # [K] of TABLE_DTYPE, largest first: id as in the map, area in pixels, score in [−1, 1], box
-    # y_min, x_min, y_max, x_max in pixels, the last two exclusive.
+    # [K] of TABLE_DTYPE, largest first: id as in the map; area in pixels; score, in [−1, 1], of a
+    # run that fitted a scorer about an IoU; box y_min, x_min, y_max, x_max in pixels, the last two
+    # exclusive; class, 0 where the model has none.
+    table: np.ndarray
+
+
+class ClassedPrediction(NamedTuple):
+    """The instances of one picture with their classes, and the class of each pixel."""
+
+    instance: np.ndarray  # as Prediction's
+    table: np.ndarray  # as Prediction's, class from 1
+    semantic: np.ndarray  # [H, W] int32, 0 background
+
+
+class PooledPrediction(NamedTuple):
+    """The proposals of one picture at several concentrations; they may overlap."""
+
+    maps: np.ndarray  # [C, H, W] int32, instance maps, concentrations rising
+    # [P] of POOLED_DTYPE, best first: as Prediction's, of the instance `id` in the map `map`; score
+    # in [0, 1].
     table: np.ndarray
 
 
@@ -44,6 +72,51 @@ class Segmenter:
           ValueError, FileNotFoundError: as `picture_tensor`.
         """
         return _first_prediction(_serve(self._loaded, picture))
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the model gives its instances classes."""
+        return "classes" in self._loaded.signatures["serving_default"].structured_outputs
+
+    def predict_classed(self, picture: str | os.PathLike | np.ndarray) -> ClassedPrediction:
+        """Returns the instances of one picture, and the class of each pixel.
+
+        Args:
+          picture: as `picture_tensor`.
+
+        Raises:
+          ValueError, FileNotFoundError: as `picture_tensor`.
+          ValueError: if the model has no classes.
+        """
+        if not self.has_classes:
+            raise ValueError("the model has no classes; call predict, or train --task=instances")
+        outputs = _serve(self._loaded, picture)
+        return ClassedPrediction(*_first_prediction(outputs), outputs["semantic"][0].numpy())
+
+    @property
+    def can_propose(self) -> bool:
+        """Whether the model pools proposals; exports of older versions do not."""
+        return "proposals" in self._loaded.signatures
+
+    def propose(self, picture: str | os.PathLike | np.ndarray) -> PooledPrediction:
+        """Returns the proposals of one picture, pooled over the run's concentrations.
+
+        Args:
+          picture: as `picture_tensor`.
+
+        Raises:
+          ValueError, FileNotFoundError: as `picture_tensor`.
+          ValueError: if the model cannot propose.
+        """
+        if not self.can_propose:
+            raise ValueError(
+                "the model has no signature proposals; export its run again with this version"
+            )
+        outputs = _serve(self._loaded, picture, "proposals")
+        table = np.zeros(outputs["areas"].shape[1], POOLED_DTYPE)
+        table["map"], table["id"] = outputs["source"][0].numpy().T
+        _fill_table(table, outputs)
+        return PooledPrediction(outputs["maps"][0].numpy(), table)
 
 
 class BoundaryDetector:
@@ -68,7 +141,26 @@ class BoundaryDetector:
         return _serve(self._loaded, picture)["boundary"][0].numpy()
 
 
-def load(export_dir: str | os.PathLike) -> Segmenter | BoundaryDetector:
+class SemanticSegmenter:
+    """A loaded export that finds the class of each pixel."""
+
+    def __init__(self, loaded: object) -> None:
+        """Takes what `tf.saved_model.load` returned; functions live only as long as it does."""
+        self._loaded = loaded
+
+    def predict(self, picture: str | os.PathLike | np.ndarray) -> np.ndarray:
+        """Returns the class of each pixel of one picture, [H, W] int32, 0 background.
+
+        Args:
+          picture: as `picture_tensor`.
+
+        Raises:
+          ValueError, FileNotFoundError: as `picture_tensor`.
+        """
+        return _serve(self._loaded, picture)["semantic"][0].numpy()
+
+
+def load(export_dir: str | os.PathLike) -> Segmenter | BoundaryDetector | SemanticSegmenter:
     """Returns the exported model, ready to predict: what kind it is, its outputs say.
 
     Args:
@@ -77,7 +169,7 @@ def load(export_dir: str | os.PathLike) -> Segmenter | BoundaryDetector:
     Raises:
       FileNotFoundError: if neither is there.
       ValueError: if the model lacks the signature `serving_default`, or that gives neither
-        instances nor boundaries.
+        instances nor boundaries nor classes.
     """
     folder = find_version(export_dir)
     loaded = tf.saved_model.load(folder)
@@ -90,9 +182,11 @@ def load(export_dir: str | os.PathLike) -> Segmenter | BoundaryDetector:
         return BoundaryDetector(loaded)
     if "instance" in outputs:
         return Segmenter(loaded)
+    if "semantic" in outputs:
+        return SemanticSegmenter(loaded)
     raise ValueError(
-        f"{folder} gives {', '.join(sorted(outputs))}, neither instance nor boundary; it was not "
-        "written by export.export_main"
+        f"{folder} gives {', '.join(sorted(outputs))}, neither instance nor boundary nor semantic; "
+        "it was not written by export.export_main"
     )
 
 
@@ -173,15 +267,23 @@ def _read_picture(path: str) -> tf.Tensor:
         ) from error
 
 
-def _serve(loaded: object, picture: str | os.PathLike | np.ndarray) -> dict[str, tf.Tensor]:
+def _serve(
+    loaded: object, picture: str | os.PathLike | np.ndarray, name: str = "serving_default"
+) -> dict[str, tf.Tensor]:
     image = picture_tensor(picture)[tf.newaxis]
-    return loaded.signatures["serving_default"](image=image)
+    return loaded.signatures[name](image=image)
 
 
 def _first_prediction(outputs: dict[str, tf.Tensor]) -> Prediction:
     areas = outputs["areas"][0].numpy()
     table = np.zeros(areas.shape, TABLE_DTYPE)
     table["id"] = np.arange(1, len(areas) + 1)
-    table["area"], table["score"] = areas, outputs["scores"][0].numpy()
-    table["box"] = outputs["boxes"][0].numpy()
+    _fill_table(table, outputs)
+    if "classes" in outputs:
+        table["class"] = outputs["classes"][0].numpy()
     return Prediction(outputs["instance"][0].numpy(), table)
+
+
+def _fill_table(table: np.ndarray, outputs: dict[str, tf.Tensor]) -> None:
+    for name, output in (("area", "areas"), ("score", "scores"), ("box", "boxes")):
+        table[name] = outputs[output][0].numpy()

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from rpe_tf.inference.grouping import MODE_COSINE, group, unit_or_zero
-from rpe_tf.inference.merging import nearest
+from rpe_tf.inference.instance_tables import boxes, count, mean_by_instance
+from rpe_tf.inference.mode_assignment import assign_to_modes
 
 BACKGROUNDS = ("border", "largest", "none")
 
@@ -56,33 +57,17 @@ def read_out(
     height, width = tf.shape(embedding)[0], tf.shape(embedding)[1]
     pixels = unit_or_zero(tf.reshape(embedding, [-1, embedding.shape[-1]]))
     groups = group(pixels, concentration, max_loops=max_loops, mode_cosine=mode_cosine)
-    has_direction = groups.instance >= 0
-    mode, _ = _nearest_mode(pixels, groups.modes, has_direction)
-    modes = _keep_large(mode, groups.modes, min_area)
-    mode, cosine = _nearest_mode(pixels, modes, has_direction)
-    ranked, areas = _rank(tf.reshape(mode, [height, width]), tf.shape(modes)[0], background)
+    assigned = assign_to_modes(pixels, groups, min_area)
+    mode = tf.reshape(assigned.mode, [height, width])
+    ranked, areas = _rank(mode, assigned.num_modes, background)
     return Instances(
         ranked,
-        boxes=_boxes(ranked, tf.shape(areas)[0]),
+        boxes=boxes(ranked, tf.shape(areas)[0]),
         areas=areas,
-        scores=_mean_by_instance(cosine, tf.reshape(ranked, [-1]), areas),
+        scores=mean_by_instance(assigned.cosine, tf.reshape(ranked, [-1]), areas),
         num_loops=groups.num_loops,
         converged=groups.converged,
     )
-
-
-def _nearest_mode(
-    pixels: tf.Tensor, modes: tf.Tensor, has_direction: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns each pixel's nearest mode [N], M where it has no direction, and its cosine."""
-    mode, cosine = nearest(pixels, modes)
-    return tf.where(has_direction, mode, tf.shape(modes)[0]), cosine
-
-
-def _keep_large(mode: tf.Tensor, modes: tf.Tensor, min_area: int) -> tf.Tensor:
-    """Returns the modes that min_area pixels or more belong to; the largest in any case."""
-    areas = _count(mode, tf.shape(modes)[0])
-    return tf.boolean_mask(modes, areas >= tf.minimum(min_area, tf.reduce_max(areas)))
 
 
 def _rank(mode: tf.Tensor, num_modes: tf.Tensor, background: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -97,7 +82,8 @@ def _rank(mode: tf.Tensor, num_modes: tf.Tensor, background: str) -> tuple[tf.Te
         if background == "border":
             edges = tf.concat([mode[0], mode[-1], mode[:, 0], mode[:, -1]], axis=0)
             may_be = tf.where(_count(edges, num_modes) > 0, areas, tf.zeros_like(areas))
-        chosen = tf.one_hot(tf.argmax(may_be), num_modes, on_value=True, off_value=False)
+        # Compared, as converters fail on one_hot of a scalar.
+        chosen = tf.range(num_modes) == tf.argmax(may_be, output_type=tf.int32)
         order_key = tf.where(chosen, tf.size(mode) + 1, areas)
     order = tf.argsort(order_key, direction="DESCENDING", stable=True)
     first_id = 1 if background == "none" else 0
@@ -109,23 +95,4 @@ def _rank(mode: tf.Tensor, num_modes: tf.Tensor, background: str) -> tuple[tf.Te
 
 def _count(ids: tf.Tensor, num: tf.Tensor) -> tf.Tensor:
     """Returns how many ids are 0..num − 1; num itself is left out."""
-    ids = tf.reshape(ids, [-1])
-    return tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, num + 1)[:-1]
-
-
-def _boxes(instance: tf.Tensor, num_instances: tf.Tensor) -> tf.Tensor:
-    """Returns [K, 4] int32, y_min, x_min, y_max, x_max; the last two one past the last pixel."""
-    rows, columns = tf.meshgrid(
-        tf.range(tf.shape(instance)[0]), tf.range(tf.shape(instance)[1]), indexing="ij"
-    )
-    ids = tf.reshape(instance, [-1])
-    corners = []
-    for reduce, offset in ((tf.math.unsorted_segment_min, 0), (tf.math.unsorted_segment_max, 1)):
-        for axis in (rows, columns):
-            corners.append(reduce(tf.reshape(axis, [-1]) + offset, ids, num_instances + 1)[1:])
-    return tf.stack(corners, axis=-1)
-
-
-def _mean_by_instance(values: tf.Tensor, ids: tf.Tensor, areas: tf.Tensor) -> tf.Tensor:
-    sums = tf.math.unsorted_segment_sum(values, ids, tf.shape(areas)[0] + 1)[1:]
-    return sums / tf.cast(areas, values.dtype)
+    return count(tf.reshape(ids, [-1]), num + 1)[:-1]

@@ -11,7 +11,7 @@ from rpe_tf.models.build import (
     semantic_training_model,
     training_model,
 )
-from rpe_tf.tasks import boundary, proposals, semantic
+from rpe_tf.tasks import boundary, instance_scorer, instances, proposals, semantic
 
 
 class Task(NamedTuple):
@@ -47,7 +47,20 @@ TASKS = {
         loss_terms=proposals.loss_terms,
         evaluate=proposals.evaluate,
         draw=proposals.draw,
-        read_out=("concentration", "mode_cosine", "max_loops", "min_area", "background"),
+        read_out=(
+            *("concentration", "concentrations", "mode_cosine", "max_loops", "min_area"),
+            "background",
+        ),
+    ),
+    "instances": Task(
+        build_model=semantic_model,
+        build_training_model=semantic_training_model,
+        loss_terms=semantic.loss_terms,
+        evaluate=instances.evaluate,
+        draw=instances.draw,
+        read_out=("concentration", "mode_cosine", "max_loops", "min_area", "split_components"),
+        loss=_SEMANTIC_LOSS,
+        fit=instance_scorer.fit,
     ),
     "semantic": Task(
         build_model=semantic_model,

@@ -13,10 +13,21 @@ from PIL import Image
 from rpe_tf.core.tiled_mean_shift import tiled_mean_shift
 from rpe_tf.drawing import contact_sheet, embedding_to_rgb, overlay, paint_instances
 from rpe_tf.inference.label_map import Instances, read_out
+from rpe_tf.inference.pooling import (
+    Proposals,
+    pool_proposals,
+    pooling_arguments,
+    single_arguments,
+)
+from rpe_tf.metrics import proposal_recall
 from rpe_tf.metrics.instance_scores import score_image, summarize
 
 # Loops after which the points are drawn.
 _DRAWN_LOOPS = (1, 5, 10)
+# Proposals that are drawn.
+_DRAWN_PROPOSALS = 10
+# Figures of the pooled proposals among a run's own.
+_POOLED_FIGURES = ("ar_10", "ar_60", "ar_100", "ar_50_10", "ar_50_60")
 
 
 def loss_terms(training_model: keras.Model, batch: dict) -> dict[str, tf.Tensor]:
@@ -30,13 +41,25 @@ def make_predictor(
     model: keras.Model, read_out_arguments: dict
 ) -> Callable[[tf.Tensor], tuple[tf.Tensor, Instances]]:
     """Returns the compiled function from a picture [H, W, 3] uint8 to embedding and Instances."""
+    arguments = single_arguments(read_out_arguments)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
     def predictor(image: tf.Tensor) -> tuple[tf.Tensor, Instances]:
         embedding = model(image[tf.newaxis], training=False)[0]
-        return embedding, read_out(embedding, **read_out_arguments)
+        return embedding, read_out(embedding, **arguments)
 
     return predictor
+
+
+def make_pooler(read_out_arguments: dict) -> Callable[[tf.Tensor], Proposals]:
+    """Returns the compiled function from an embedding [H, W, D] to its pooled proposals.
+
+    read_out_arguments: as `evaluate`.
+    """
+    arguments = pooling_arguments(read_out_arguments)
+    return tf.function(
+        lambda embedding: pool_proposals(embedding, **arguments), reduce_retracing=True
+    )
 
 
 def evaluate(
@@ -47,17 +70,40 @@ def evaluate(
     Args:
       model: image → embedding.
       examples: batches of one picture, keys `image` and `instance`.
-      read_out_arguments: keyword arguments of `rpe_tf.inference.label_map.read_out`.
+      read_out_arguments: keyword arguments of `rpe_tf.inference.label_map.read_out`; and
+        `concentrations`, those whose instances are pooled, see `pool_proposals`.
 
     Returns:
-      The keys of `rpe_tf.metrics.instance_scores.summarize`.
+      The keys of `rpe_tf.metrics.instance_scores.summarize`; with more than one concentration also
+      `ar_10`, `ar_60`, `ar_100`, `ar_50_10` and `ar_50_60` of the pooled proposals, as
+      `rpe_tf.metrics.proposal_recall.summarize`.
     """
-    predictor = make_predictor(model, read_out_arguments)
-    records = []
+    predictor, pool = make_predictor(model, read_out_arguments), make_pooler(read_out_arguments)
+    is_pooled = len(set(pooling_arguments(read_out_arguments)["concentrations"])) > 1
+    records, pooled = [], []
     for example in examples:
-        _, instances = predictor(example["image"][0])
-        records.append(score_image(example["instance"][0].numpy(), instances.instance.numpy()))
-    return summarize(records)
+        embedding, instances = predictor(example["image"][0])
+        truth = example["instance"][0].numpy()
+        records.append(score_image(truth, instances.instance.numpy()))
+        if is_pooled:
+            pooled.append(_score_proposals(truth, pool(embedding)))
+    scores = summarize(records)
+    if is_pooled:
+        recalls = proposal_recall.summarize(pooled)
+        scores |= {name: recalls[name] for name in _POOLED_FIGURES}
+    return scores
+
+
+def proposal_masks(proposals: Proposals, most: int) -> np.ndarray:
+    """Returns the masks of the first proposals, best first, [at most `most`, H, W] bool."""
+    maps, source = proposals.maps.numpy(), proposals.source.numpy()[:most]
+    return maps[source[:, 0]] == source[:, 1, np.newaxis, np.newaxis]
+
+
+def _score_proposals(truth: np.ndarray, proposals: Proposals) -> proposal_recall.ProposalRecord:
+    # No figure looks beyond the last of REPORTED, and masks are large.
+    masks = proposal_masks(proposals, max(proposal_recall.REPORTED))
+    return proposal_recall.score_picture(truth, masks, proposals.scores.numpy()[: len(masks)])
 
 
 def draw(
@@ -66,9 +112,10 @@ def draw(
     """Returns a contact sheet, a row an example: what goes in, what the loops do, what comes out.
 
     Columns: picture, truth, embedding as RGB, the embedding after 1, 5 and 10 loops, instances
-    over the picture. Loops run on a grid of at most about 64×64 pixels.
+    over the picture, the 10 best proposals as outlines. Loops run on a grid of at most about 64×64
+    pixels.
     """
-    predictor = make_predictor(model, read_out_arguments)
+    predictor, pool = make_predictor(model, read_out_arguments), make_pooler(read_out_arguments)
     rows = []
     for example in examples:
         image, truth = example["image"][0], example["instance"][0].numpy()
@@ -78,9 +125,28 @@ def draw(
         colors = embedding_to_rgb(np.concatenate(stages))
         after = np.split(colors, len(stages))
         result = overlay(image.numpy(), instances.instance.numpy())
-        rows.append([image.numpy(), paint_instances(truth), *after, result])
+        outlines = outline_proposals(
+            image.numpy(), proposal_masks(pool(embedding), _DRAWN_PROPOSALS)
+        )
+        rows.append([image.numpy(), paint_instances(truth), *after, result, outlines])
     titles = ["image", "truth", "embedding", *(f"{n} loops" for n in _DRAWN_LOOPS), "instances"]
-    return contact_sheet(rows, titles, scale)
+    return contact_sheet(rows, [*titles, "proposals"], scale)
+
+
+def outline_proposals(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Returns the picture with an outline of each mask, the best on top.
+
+    Args:
+      image: [H, W, 3] uint8.
+      masks: [P, H, W] bool, best first.
+
+    Returns:
+      [H, W, 3] uint8.
+    """
+    for rank in reversed(range(len(masks))):
+        # The id gives the colour, the same for a rank in all pictures.
+        image = overlay(image, np.where(masks[rank], rank + 1, 0), opacity=0)
+    return image
 
 
 def _grouping_stages(embedding: np.ndarray, concentration: float) -> list[np.ndarray]:

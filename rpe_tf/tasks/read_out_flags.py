@@ -2,9 +2,15 @@
 
 from absl import flags
 
+from rpe_tf.core.mean_shift import check_grouping_arguments
 from rpe_tf.inference.boundary_map import check_scales
 from rpe_tf.inference.label_map import BACKGROUNDS
 
+_CONCENTRATIONS = flags.DEFINE_list(
+    "concentrations",
+    [],
+    "Task proposals: κ > 0 each, whose instances are pooled (§5.3); by default the loss's alone.",
+)
 _MODE_COSINE = flags.DEFINE_float(
     "mode_cosine", 0.95, "Cosine in [−1, 1] within which grouped points are one mode.", -1, 1
 )
@@ -32,10 +38,14 @@ def settings_from_flags(names: tuple[str, ...], concentration: float) -> dict:
       concentration: κ > 0 of the loss, the read-out's as well.
 
     Raises:
-      ValueError: if a scale is not positive.
+      ValueError: if a scale or concentration is not positive.
     """
+    concentrations = [float(x) for x in _CONCENTRATIONS.value] or [concentration]
+    for one in concentrations:
+        check_grouping_arguments(one, 0, 1.0)
     settings = {
         "concentration": concentration,
+        "concentrations": concentrations,
         "mode_cosine": _MODE_COSINE.value,
         "max_loops": _MAX_LOOPS.value,
         "min_area": _MIN_AREA.value,

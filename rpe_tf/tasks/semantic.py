@@ -53,7 +53,7 @@ def evaluate(
       `miou`, `pixel_accuracy`, and `miou_within_3px` and so on: in bands round true boundaries.
     """
     del read_out_arguments
-    predictor, num_classes = make_predictor(model), model.output_shape["logit"][-1]
+    predictor, num_classes = make_predictor(model), model.output["logit"].shape[-1]
     whole = np.zeros([num_classes, num_classes], np.int64)
     bands = np.zeros([len(_TRIMAP_WIDTHS), num_classes, num_classes], np.int64)
     for example in examples:

@@ -35,6 +35,20 @@ BOUNDARY = {
     },
     "read_out": {"scales": [1.0]},
 }
+_CLASSED_MODEL = {
+    **{"backbone": "encoder_decoder", "width": 8, "num_levels": 3, "num_blocks": 1},
+    **{"norm": "batch", "embedding_dim": 4, "num_classes": 5},
+}
+INSTANCES = {
+    "format": 1,
+    "task": "instances",
+    "model": _CLASSED_MODEL,
+    "read_out": {
+        **{"concentration": 60.0, "mode_cosine": 0.9, "max_loops": 30, "min_area": 20},
+        "split_components": True,
+    },
+}
+SEMANTIC = {"format": 1, "task": "semantic", "model": _CLASSED_MODEL, "read_out": {}}
 
 
 class Exported(NamedTuple):
@@ -70,8 +84,8 @@ def new_run():
     return make_run
 
 
-def _export(folder, settings):
-    run_dir = make_run(folder / "run", seed=2, settings=settings)
+def _export(folder, settings, seed=2):
+    run_dir = make_run(folder / "run", seed=seed, settings=settings)
     run = restore_run(run_dir)
     export_dir = str(folder / "export")
     version = write_version(run, export_dir, version=None, metrics={"recall_50": 0.5})
@@ -86,6 +100,16 @@ def exported(tmp_path_factory):
 @pytest.fixture(scope="session")
 def exported_boundary(tmp_path_factory):
     return _export(tmp_path_factory.mktemp("exported_boundary"), BOUNDARY)
+
+
+@pytest.fixture(scope="session")
+def exported_instances(tmp_path_factory):
+    return _export(tmp_path_factory.mktemp("exported_instances"), INSTANCES, seed=1)
+
+
+@pytest.fixture(scope="session")
+def exported_semantic(tmp_path_factory):
+    return _export(tmp_path_factory.mktemp("exported_semantic"), SEMANTIC, seed=1)
 
 
 @pytest.fixture(scope="session")

@@ -19,13 +19,16 @@ def test_coco_results_hold_box_area_and_mask():
     instance = np.zeros([4, 6], np.int32)
     instance[1:3, 2:6] = 1
     instance[0, 0] = 2
-    table = np.array([(1, 8, 0.5, (1, 2, 3, 6)), (2, 1, 0.25, (0, 0, 1, 1))], TABLE_DTYPE)
+    rows = [(1, 8, 0.5, (1, 2, 3, 6), 0), (2, 1, 0.25, (0, 0, 1, 1), 7)]
+    table = np.array(rows, TABLE_DTYPE)
     records = coco_results("in/a.png", "a_instances.png", Prediction(instance, table))
     assert [record["instance"] for record in records] == [1, 2]
     first = records[0]
     # x = 2, y = 1, width = 6 − 2, height = 3 − 1
     assert first["bbox"] == [2, 1, 4, 2] and first["area"] == 8 and first["score"] == 0.5
-    assert first["file_name"] == "in/a.png" and first["category_id"] == 1
+    assert first["file_name"] == "in/a.png"
+    # Without a class 1, COCO's "object"; else the class.
+    assert [record["category_id"] for record in records] == [1, 7]
     for record in json.loads(json.dumps(records)):
         mask = rle_decode(record["segmentation"])
         np.testing.assert_array_equal(mask, instance == record["instance"])

@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from export.parity import read_out_maps
-from export.serving_module import MAX_INSTANCES, MEANINGS
+from export.serving_module import MAX_INSTANCES, MEANINGS, PROPOSAL_MEANINGS
 from rpe_tf.inference.grouping import group
 from rpe_tf.inference.label_map import read_out
 from rpe_tf.saved_model import decode_rgb
@@ -176,11 +176,12 @@ def test_saved_model_has_ops_of_tensorflow_alone(request, fixture, expected):
 
 def test_signatures_have_documented_names(exported):
     signatures = exported.loaded.signatures
-    assert sorted(signatures) == ["embedding", "serving_bytes", "serving_default"]
-    inputs = {"embedding": "image", "serving_default": "image", "serving_bytes": "image_bytes"}
+    assert sorted(signatures) == ["embedding", "proposals", "serving_bytes", "serving_default"]
+    inputs = dict.fromkeys(signatures, "image") | {"serving_bytes": "image_bytes"}
     for name, function in signatures.items():
         assert list(function.structured_input_signature[1]) == [inputs[name]]
-        assert set(function.structured_outputs) <= set(MEANINGS)
+        meanings = PROPOSAL_MEANINGS if name == "proposals" else MEANINGS
+        assert set(function.structured_outputs) <= set(meanings)
 
 
 def test_serving_default_finds_the_read_out_of_the_settings(exported, pictures):

@@ -1,11 +1,9 @@
 """Grouping in other runtimes: it uses only ops that OpenVINO and ONNX have, with equal answers."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
+from runtimes import in_onnx_runtime, in_openvino
 
 from rpe_tf.inference.grouping import group
 
@@ -44,28 +42,14 @@ def check(found, expected):
 
 
 def test_group_in_openvino_answers_alike(saved_group):
-    openvino = pytest.importorskip("openvino")
     folder, examples = saved_group
-    core = openvino.Core()
-    # By default it computes in bfloat16 where the processor can: grouping needs float32.
-    precise = {"INFERENCE_PRECISION_HINT": "f32"}
-    model = core.compile_model(core.read_model(folder), "CPU", precise)
+    run = in_openvino(folder)
     for embedding, expected in examples:
-        outputs = model([embedding])
-        check({name: outputs[name] for name in expected}, expected)
+        check(run({"embedding": embedding}), expected)
 
 
 def test_group_in_onnx_runtime_answers_alike(saved_group, tmp_path):
-    pytest.importorskip("tf2onnx")
-    runtime = pytest.importorskip("onnxruntime")
     folder, examples = saved_group
-    path = str(tmp_path / "group.onnx")
-    command = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", folder, "--tag", "serve"]
-    command += ["--signature_def", "serving_default", "--output", path, "--opset", "18"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    # It reports success after an error all the same.
-    assert " - ERROR - " not in done.stderr, done.stderr
-    session = runtime.InferenceSession(path)
-    names = [output.name for output in session.get_outputs()]
+    run = in_onnx_runtime(folder, tmp_path / "group.onnx")
     for embedding, expected in examples:
-        check(dict(zip(names, session.run(None, {"embedding": embedding}), strict=True)), expected)
+        check(run({"embedding": embedding}), expected)

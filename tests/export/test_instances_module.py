@@ -1,0 +1,160 @@
+"""The served functions of instances: pictures with a known answer, and a run's checkpoint."""
+
+import io
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from export.instances_module import MEANINGS, InstancesModule
+from export.parity import classed_maps, share_apart
+from rpe_tf.inference.instance_scoring import FEATURES
+from tests.colour_model import BLUE, GREEN, PROBABILITY, RED, colour_model, paint
+
+_TABLES = ("boxes", "areas", "scores", "classes")
+# Two red squares of 16 and 20 pixels apart, a green one beside the second; two bits of blue.
+SCENE = paint(
+    *(12, 20),
+    [(1, 1, 5, 5, RED), (1, 8, 6, 12, RED), (1, 12, 6, 18, GREEN), (10, 3, 11, 5, BLUE)],
+)
+BOXES = [[1, 12, 6, 18], [1, 8, 6, 12], [1, 1, 5, 5]]
+AREAS, CLASSES = [30, 20, 16], [2, 1, 1]
+
+
+@pytest.fixture(scope="module")
+def module():
+    return InstancesModule(colour_model(), {"concentration": 36.0, "min_area": 3})
+
+
+def _numpy(outputs):
+    return {name: x.numpy() for name, x in outputs.items()}
+
+
+def _serve(module, *images):
+    return _numpy(module.serving_default(tf.constant(np.stack(images))))
+
+
+def _png(picture):
+    return tf.io.encode_png(picture).numpy()
+
+
+def _read_png(png, mode):
+    picture = Image.open(io.BytesIO(png))
+    assert picture.mode == mode
+    return np.asarray(picture)
+
+
+def test_serving_default_of_a_known_scene(module):
+    found = _serve(module, SCENE)
+    assert found["num_instances"].tolist() == [3]
+    assert found["boxes"].tolist() == [BOXES]
+    assert found["areas"].tolist() == [AREAS] and found["classes"].tolist() == [CLASSES]
+    np.testing.assert_allclose(found["scores"], [[PROBABILITY] * 3], rtol=1e-5)
+    expected, semantic = np.zeros([2, 12, 20], np.int32)
+    for row, (y, x, y_end, x_end) in enumerate(BOXES):
+        expected[y:y_end, x:x_end], semantic[y:y_end, x:x_end] = row + 1, CLASSES[row]
+    semantic[10, 3:5] = 3  # too small for an instance, and a class all the same
+    np.testing.assert_array_equal(found["instance"], [expected])
+    np.testing.assert_array_equal(found["semantic"], [semantic])
+    assert set(found) <= set(MEANINGS)
+
+
+def test_serving_default_batch_equals_singles_and_pads_the_tables(module):
+    one = paint(12, 20, [(0, 0, 12, 20, BLUE)])  # one instance that covers all
+    none = paint(12, 20, [])
+    batch = _serve(module, SCENE, one, none)
+    assert batch["num_instances"].tolist() == [3, 1, 0] and batch["boxes"].shape == (3, 3, 4)
+    assert batch["boxes"][1, 0].tolist() == [0, 0, 12, 20] and batch["areas"][1, 0] == 240
+    assert not batch["instance"][2].any() and not batch["semantic"][2].any()
+    for n, picture in enumerate((SCENE, one, none)):
+        single = _serve(module, picture)
+        for name in ("instance", "semantic", "num_instances", "num_loops", "converged"):
+            np.testing.assert_array_equal(batch[name][n], single[name][0])
+        for name in _TABLES:
+            num = single["num_instances"][0]
+            np.testing.assert_allclose(batch[name][n, :num], single[name][0], rtol=1e-6)
+            assert not batch[name][n, num:].any()
+
+
+def test_serving_default_of_300_instances(module):
+    image = np.zeros([60, 80, 3], np.uint8)
+    y, x = np.mgrid[:60, :80]
+    inside = (y % 4 < 3) & (x % 4 < 3)
+    image[inside] = np.array([RED, GREEN, BLUE])[((y // 4) * 20 + x // 4) % 3][inside]
+    found = _serve(module, image)
+    assert found["num_instances"].tolist() == [300]
+    assert found["areas"].tolist() == [[9] * 300]
+    assert found["classes"].tolist() == [[1, 2, 3] * 100]
+    outputs = _numpy(module.serving_bytes(tf.constant([_png(image)])))
+    label = _read_png(outputs["instance_bytes"][0], "I;16")
+    assert label.max() == 300
+    np.testing.assert_array_equal(label, found["instance"][0])
+
+
+def test_serving_bytes_mixed_sizes_equal_serving_default(module):
+    pictures = [SCENE, SCENE[:7, :14], SCENE[:1, :1]]
+    outputs = _numpy(module.serving_bytes(tf.constant([_png(x) for x in pictures])))
+    assert outputs["height"].tolist() == [12, 7, 1] and outputs["width"].tolist() == [20, 14, 1]
+    assert outputs["num_instances"].tolist() == [3, 3, 0] and set(outputs) <= set(MEANINGS)
+    for n, picture in enumerate(pictures):
+        height, width = picture.shape[:2]
+        single = _serve(module, picture)
+        for name, mode in (("instance", "I;16"), ("semantic", "L")):
+            stacked = outputs[name][n]
+            np.testing.assert_array_equal(stacked[:height, :width], single[name][0])
+            assert (stacked[height:] == -1).all() and (stacked[:, width:] == -1).all()
+            png = _read_png(outputs[f"{name}_bytes"][n], mode)
+            np.testing.assert_array_equal(png, single[name][0])
+        num = single["num_instances"][0]
+        for name in _TABLES:
+            np.testing.assert_allclose(outputs[name][n, :num], single[name][0], rtol=1e-6)
+
+
+def test_signatures_answer_an_empty_batch_with_empty_outputs(module):
+    nothing = tf.zeros([0, 16, 12, 3], tf.uint8)
+    answers = (
+        module.serving_default(nothing),
+        module.serving_bytes(tf.zeros([0], tf.string)),
+        module.embedding(nothing),
+    )
+    for outputs in answers:
+        assert all(x.shape[0] == 0 for x in outputs.values())
+    assert answers[0]["boxes"].shape == answers[1]["boxes"].shape == (0, 0, 4)
+
+
+def test_the_scorer_of_the_settings_is_in_the_module():
+    weights = [float(name == "height") for name in FEATURES]
+    scorer = {"features": list(FEATURES), "weights": weights, "bias": 0.5}
+    arguments = {"concentration": 36.0, "min_area": 3, "scorer": scorer}
+    found = _serve(InstancesModule(colour_model(), arguments), SCENE)
+    np.testing.assert_allclose(found["scores"], [[0.5 + h / 12 for h in (5, 5, 4)]], rtol=1e-6)
+
+
+def test_instances_module_refuses_more_classes_than_8_bits_hold():
+    image = keras.Input([None, None, 3], dtype="uint8")
+    logit = keras.layers.Rescaling(1.0, dtype="float32")(image)
+    model = types.SimpleNamespace(output={"logit": keras.layers.Conv2D(256, 1)(logit)})
+    with pytest.raises(ValueError, match="holds 255 classes, the model has 256"):
+        InstancesModule(model, {"concentration": 36.0})
+
+
+def test_the_export_equals_the_checkpoint_at_two_sizes(exported_instances, pictures):
+    signatures = exported_instances.loaded.signatures
+    assert sorted(signatures) == ["embedding", "serving_bytes", "serving_default"]
+    for batch in (np.stack(pictures[:2]), pictures[2][np.newaxis]):
+        embedding = signatures["embedding"](image=tf.constant(batch))["embedding"].numpy()
+        ours = exported_instances.run.model(tf.constant(batch), training=False)
+        np.testing.assert_allclose(embedding, ours["embedding"], atol=1e-4)
+        found = _numpy(signatures["serving_default"](image=tf.constant(batch)))
+        assert found["num_instances"].min() >= 3 and set(np.unique(found["semantic"])) >= {0, 1, 2}
+        painted = np.stack(
+            [
+                np.pad(classes, [(1, 0)])[instance]
+                for classes, instance in zip(found["classes"], found["instance"], strict=True)
+            ]
+        )
+        maps = np.stack([found["instance"], found["semantic"], painted], axis=-1)
+        assert share_apart(maps, classed_maps(exported_instances.run, batch, embedding)) <= 1e-3
