@@ -62,6 +62,7 @@ def folder(tmp_path_factory):
     training = start(
         *("train_main", "--task=proposals", "--backbone=resnet14", "--width=8", "--norm=batch"),
         *("--embedding_dim=64", "--num_loops=1", "--num_pixels=100", "--batch_size=2"),
+        "--concentrations=36,144",
         *(f"--num_steps={_STEPS}", "--report_every=1", "--picture_every=0"),
         *(f"--train_shards={folder}/train-*", f"--eval_shards={folder}/test-*"),
         f"--run_dir={folder}/run",
@@ -79,8 +80,9 @@ def test_proposals_of_a_resnet_train_with_loops(folder):
     settings = run_folder.read_settings(str(folder / "run"))
     assert settings["model"]["embedding_dim"] == 64
     assert settings["model"]["output_stride"] == 8
+    assert settings["read_out"]["concentrations"] == [36.0, 144.0]
     scores = json.loads((folder / "run" / "metrics.json").read_text())
-    assert {"average_recall", "recall_50"} <= set(scores["splits"]["test"])
+    assert {"average_recall", "recall_50", "ar_10", "ar_50_60"} <= set(scores["splits"]["test"])
 
 
 def test_export_of_a_resnet_is_verified_predicts_and_is_evaluated(folder):
@@ -106,4 +108,6 @@ def test_export_of_a_resnet_is_verified_predicts_and_is_evaluated(folder):
         finish(evaluation)
         scores = json.loads((folder / f"{name}.json").read_text())
         assert {"ar_10", "ar_60", "ar_100", "ar_50_10", "ar_50_60"} <= set(scores)
-        assert scores["num_true"] == 4 and scores["num_proposals"] == len(records)
+        assert scores["num_true"] == 4
+        if name == "pooled":
+            assert scores["num_proposals"] == len(records)
