@@ -13,26 +13,16 @@ from export.semantic_module import require_8_bits
 from rpe_tf.inference.class_instances import MAX_INSTANCES, read_out_classed
 from rpe_tf.saved_model import decode_rgb
 
-_TABLES = ("boxes", "areas", "scores", "classes")  # of an instance a row each
-_ROW = {
-    "num_instances": tf.TensorSpec([], tf.int32),
-    "boxes": tf.TensorSpec([MAX_INSTANCES, 4], tf.int32),
-    "areas": tf.TensorSpec([MAX_INSTANCES], tf.int32),
-    "scores": tf.TensorSpec([MAX_INSTANCES], tf.float32),
-    "classes": tf.TensorSpec([MAX_INSTANCES], tf.int32),
-    "num_loops": tf.TensorSpec([], tf.int32),
-    "converged": tf.TensorSpec([], tf.bool),
-}
+_TABLES = (*serving_module.TABLES, "classes")  # of an instance a row each
+_CLASSES = {"classes": tf.TensorSpec([serving_module.MAX_INSTANCES], tf.int32)}
 _IMAGE_ROW = {
-    **_ROW,
-    "instance": tf.TensorSpec([None, None], tf.int32),
+    **serving_module.IMAGE_ROW,
+    **_CLASSES,
     "semantic": tf.TensorSpec([None, None], tf.int32),
 }
 _BYTES_ROW = {
-    **_ROW,
-    "height": tf.TensorSpec([], tf.int32),
-    "width": tf.TensorSpec([], tf.int32),
-    "instance_bytes": tf.TensorSpec([], tf.string),
+    **serving_module.BYTES_ROW,
+    **_CLASSES,
     "semantic_bytes": tf.TensorSpec([], tf.string),
 }
 

@@ -23,7 +23,7 @@ from rpe_tf.saved_model import decode_rgb
 # Rows that the tables of one picture are padded to before they are stacked: a mode an instance.
 MAX_INSTANCES = MAX_REPRESENTATIVES
 
-_TABLES = ("boxes", "areas", "scores")  # of an instance a row each
+TABLES = ("boxes", "areas", "scores")  # of an instance a row each
 _ROW = {
     "num_instances": tf.TensorSpec([], tf.int32),
     "boxes": tf.TensorSpec([MAX_INSTANCES, 4], tf.int32),
@@ -32,8 +32,8 @@ _ROW = {
     "num_loops": tf.TensorSpec([], tf.int32),
     "converged": tf.TensorSpec([], tf.bool),
 }
-_IMAGE_ROW = {**_ROW, "instance": tf.TensorSpec([None, None], tf.int32)}
-_BYTES_ROW = {
+IMAGE_ROW = {**_ROW, "instance": tf.TensorSpec([None, None], tf.int32)}
+BYTES_ROW = {
     **_ROW,
     "height": tf.TensorSpec([], tf.int32),
     "width": tf.TensorSpec([], tf.int32),
@@ -106,10 +106,10 @@ class ServingModule(tf.Module):
         rows = tf.map_fn(
             self._row,
             self._embed(signatures.at_least_one_image(image)),
-            fn_output_signature=_IMAGE_ROW,
+            fn_output_signature=IMAGE_ROW,
             parallel_iterations=1,  # the grouping's memory of one picture at a time
         )
-        return batching.first_rows(rows, tf.shape(image)[0], _TABLES)
+        return batching.first_rows(rows, tf.shape(image)[0], TABLES)
 
     @tf.function(input_signature=signatures.IMAGE_BYTES)
     def serving_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -117,14 +117,14 @@ class ServingModule(tf.Module):
         rows = tf.map_fn(
             self._bytes_row,
             batching.at_least_one_png(image_bytes),
-            fn_output_signature=_BYTES_ROW,
+            fn_output_signature=BYTES_ROW,
             parallel_iterations=1,
         )
         # The maps wait as PNG until the largest size is known: pictures need no second decoding.
         rows["instance"] = batching.stack_maps(
             rows["instance_bytes"], rows["height"], rows["width"]
         )
-        return batching.first_rows(rows, tf.shape(image_bytes)[0], _TABLES)
+        return batching.first_rows(rows, tf.shape(image_bytes)[0], TABLES)
 
     @tf.function(input_signature=signatures.IMAGE)
     def proposals(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -152,7 +152,7 @@ class ServingModule(tf.Module):
     def _row(self, embedding: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the outputs of one picture, tables padded to MAX_INSTANCES."""
         found = self._read_out(embedding)
-        tables = {name: getattr(found, name) for name in _TABLES}
+        tables = {name: getattr(found, name) for name in TABLES}
         return {
             "instance": tf.ensure_shape(found.instance, [None, None]),
             "num_instances": tf.shape(found.areas)[0],
