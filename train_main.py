@@ -232,7 +232,7 @@ def _stride(settings: dict) -> int:
 
 def _fit(model: keras.Model, settings: dict, train_paths: list[str], is_chief: bool) -> None:
     """Fits what the read-out learns from the trained model, and keeps it beside the checkpoints."""
-    logging.info("fitting the scores of instances on %d training pictures", _FITTED_EXAMPLES)
+    logging.info("fitting the scores of instances on training pictures")
     examples = input_pipeline.evaluation_dataset(train_paths).take(_FITTED_EXAMPLES)
     scorer = TASKS[settings["task"]].fit(model, examples, settings["read_out"])
     if scorer is None:
@@ -275,18 +275,21 @@ def _log_setting(strategy: tf.distribute.Strategy, settings: dict, train_paths: 
     logging.info("%s; %s", versions, strategies.describe(strategy))
     for part, arguments in settings.items():
         logging.info("%s: %s", part, arguments)
+    loss = settings["loss"]
+    if loss["radius"] is not None or loss.get("embedding_weight") == 0:
+        return  # Only neighbours need differ, or nothing is learned of it.
     most_instances = shards.most_instances(train_paths)
     if TASKS[settings["task"]].needs_boundaries:
         most_instances = 1  # boundary and not: two groups
     if most_instances is None:
         return
-    num_groups = 1 + most_instances
+    num_groups = max(1, most_instances + (not loss["foreground_only"]))
     feasible = smallest_margin(num_groups, settings["model"]["embedding_dim"])
-    if settings["loss"]["margin"] < feasible:
+    if loss["margin"] < feasible:
         logging.warning(
-            "--margin=%g cannot be met: %d groups (background included) in --embedding_dim=%d "
+            "--margin=%g cannot be met: %d groups (a background included) in --embedding_dim=%d "
             "need at least %.4f. Raise one of the two, or accept a loss above 0.",
-            *(settings["loss"]["margin"], num_groups, settings["model"]["embedding_dim"], feasible),
+            *(loss["margin"], num_groups, settings["model"]["embedding_dim"], feasible),
         )
 
 

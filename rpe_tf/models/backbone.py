@@ -10,7 +10,7 @@ from rpe_tf.models.position import POSITIONS, PositionChannels
 from rpe_tf.models.resnet import resnet
 
 RESNET_DEPTHS = {"resnet14": 14, "resnet26": 26, "resnet50": 50, "resnet101": 101}
-# Of the position channels: two directions at each of four lengths or so, as many as tell apart.
+# Of the position channels: 16 channels beside the 3 of the picture. Other numbers are untried.
 _NUM_WAVES = 8
 BACKBONES = ("encoder_decoder", *RESNET_DEPTHS)
 

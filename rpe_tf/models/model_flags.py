@@ -143,7 +143,8 @@ def _backbone_settings(is_boundary: bool) -> dict:
             "num_levels": _NUM_LEVELS.value,
             "num_blocks": _NUM_BLOCKS.value,
             "norm": _NORM.value or "batch",
-            "scaling": _SCALING.value or "unit",
+            # Left out by default, as in the settings of runs from before there was a choice.
+            **({"scaling": _SCALING.value} if _SCALING.value else {}),
         }
     width, strides = _WIDTH.value or 64, (int(_OUTPUT_STRIDE.value), int(_STEM_STRIDE.value))
     check_arguments(RESNET_DEPTHS[backbone], strides[0], width, strides[1])
