@@ -15,6 +15,7 @@ from rpe_tf import checkpoints, initialization, run_folder, strategies, training
 from rpe_tf.core.sphere import smallest_margin
 from rpe_tf.models import model_flags, pretrained
 from rpe_tf.models.backbone import backbone_stride
+from rpe_tf.models.build import learned_grouping
 from rpe_tf.optimizers import make_optimizer
 from rpe_tf.reporter import Reporter
 from rpe_tf.tasks import TASKS, loss_flags, read_out_flags
@@ -127,9 +128,13 @@ def main(argv: list[str]) -> None:
         path = os.path.join(_RUN_DIR.value, "flags.txt")
         run_folder.write_text(path, flags.FLAGS.flags_into_string())
     try:
-        model, train_seconds = _train(strategy, settings, train_paths, splits, is_chief)
+        model, found, train_seconds = _train(strategy, settings, train_paths, splits, is_chief)
+        settings["read_out"] |= found
         if TASKS[settings["task"]].fit:
-            _fit(model, settings, train_paths, is_chief)
+            found |= _fit(model, settings, train_paths)
+            settings["read_out"] |= found
+        if found and is_chief:
+            run_folder.write_read_out(_RUN_DIR.value, found)
         if splits:
             _evaluate(model, settings, splits, train_seconds, is_chief)
     except tf.errors.DataLossError as error:
@@ -144,8 +149,8 @@ def _train(
     train_paths: list[str],
     splits: dict[str, list[str]],
     is_chief: bool,
-) -> tuple[keras.Model, float]:
-    """Returns the trained model and the seconds that its steps took over all resumes."""
+) -> tuple[keras.Model, dict, float]:
+    """Returns the model, what it learned of the read-out, and the seconds of its steps so far."""
     task, plan = TASKS[settings["task"]], settings["training"]
     keras.utils.set_random_seed(plan["seed"])
     with strategy.scope():
@@ -155,7 +160,13 @@ def _train(
             weight_decay=plan["weight_decay"],
             momentum=plan["momentum"],
         )
-        saved = checkpoints.open_checkpoints(_RUN_DIR.value, model, optimizer, is_chief)
+        # The last phase's, whose grouping may have weights of its own; they come after the model's.
+        whole_model = task.build_training_model(model, settings["loss"], False)
+        grouping = learned_grouping(whole_model)
+        variables = model.trainable_variables + (grouping.trainable_variables if grouping else [])
+        saved = checkpoints.open_checkpoints(
+            *(_RUN_DIR.value, model, optimizer, is_chief), grouping=grouping
+        )
         start_step = saved.restore_latest()
         if start_step == 0 and plan["pretrained"]:
             pretrained.load_weights(model, plan["pretrained"])
@@ -190,12 +201,14 @@ def _train(
     for last_step, is_embedding_only in [(embedding_only, True), (plan["num_steps"], False)]:
         if start_step >= last_step:
             continue
-        with strategy.scope():
-            training_model = task.build_training_model(model, settings["loss"], is_embedding_only)
+        training_model = whole_model
+        if is_embedding_only:
+            with strategy.scope():
+                training_model = task.build_training_model(model, settings["loss"], True)
         train_step = training.make_train_step(
             strategy,
             functools.partial(task.loss_terms, training_model),
-            *(model.trainable_variables, optimizer, plan["batch_size"]),
+            *(variables, optimizer, plan["batch_size"]),
         )
         training.train(
             train_step,
@@ -210,7 +223,14 @@ def _train(
             save_every=_SAVE_EVERY.value,
         )
         start_step = last_step
-    return model, reporter.train_seconds
+    found = {}
+    if grouping is not None:
+        found["concentration"] = float(grouping.concentration)
+        logging.info(
+            "learned: concentration %.4g, step size %.4g",
+            *(found["concentration"], float(grouping.step_size)),
+        )
+    return model, found, reporter.train_seconds
 
 
 def _draw(model: keras.Model, settings: dict, splits: dict[str, list[str]]) -> np.ndarray:
@@ -230,17 +250,15 @@ def _stride(settings: dict) -> int:
     return backbone_stride(**arguments)
 
 
-def _fit(model: keras.Model, settings: dict, train_paths: list[str], is_chief: bool) -> None:
-    """Fits what the read-out learns from the trained model, and keeps it beside the checkpoints."""
+def _fit(model: keras.Model, settings: dict, train_paths: list[str]) -> dict:
+    """Returns the read-out arguments that are fitted to the trained model's instances."""
     logging.info("fitting the scores of instances on training pictures")
     examples = input_pipeline.evaluation_dataset(train_paths).take(_FITTED_EXAMPLES)
     scorer = TASKS[settings["task"]].fit(model, examples, settings["read_out"])
     if scorer is None:
         logging.warning("no instance was found in training pictures: scores stay without a fit")
-        return
-    settings["read_out"]["scorer"] = scorer
-    if is_chief:
-        run_folder.write_json(os.path.join(_RUN_DIR.value, "scorer.json"), scorer)
+        return {}
+    return {"scorer": scorer}
 
 
 def _evaluate(

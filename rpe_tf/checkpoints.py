@@ -43,15 +43,25 @@ class Checkpoints(NamedTuple):
 
 
 def open_checkpoints(
-    run_dir: str, model: keras.Model, optimizer: keras.optimizers.Optimizer, is_writing: bool
+    run_dir: str,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    is_writing: bool,
+    *,
+    grouping: keras.layers.Layer | None = None,
 ) -> Checkpoints:
     """Returns the checkpoints of a run; to be called under the strategy's scope.
+
+    grouping is a loss layer that has weights of its own, which the run needs to go on.
 
     All workers must take part in a save, since some variables are read from all replicas; those
     that are not the chief (is_writing False) save to a temporary folder.
     """
     step = tf.Variable(0, trainable=False, dtype=tf.int64, name="step")
-    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=step)
+    parts = {"model": model, "optimizer": optimizer, "step": step}
+    if grouping is not None:
+        parts["grouping"] = grouping
+    checkpoint = tf.train.Checkpoint(**parts)
     folder = _folder(run_dir) if is_writing else tempfile.mkdtemp(prefix="rpe_tf_worker_")
     manager = tf.train.CheckpointManager(checkpoint, folder, _KEPT, checkpoint_name="step")
     return Checkpoints(checkpoint, manager, run_dir)

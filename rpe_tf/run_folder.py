@@ -55,6 +55,21 @@ def read_settings(run_dir: str) -> dict:
     return settings
 
 
+def write_read_out(run_dir: str, found: dict) -> None:
+    """Writes read_out.json: read-out arguments that were found after or while training."""
+    write_json(os.path.join(run_dir, "read_out.json"), found)
+
+
+def read_out_arguments(run_dir: str) -> dict:
+    """Returns the read-out arguments of a run: those of its settings, and over them those found.
+
+    Raises:
+      FileNotFoundError: if run_dir holds no run.
+      ValueError: as `read_settings`, or if read_out.json is no JSON object.
+    """
+    return read_settings(run_dir)["read_out"] | _read_object(run_dir, "read_out.json")
+
+
 def write_json(path: str, content: dict) -> None:
     """Writes content as JSON under a temporary name, then renames it."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
@@ -72,16 +87,9 @@ def read_scores(run_dir: str) -> dict:
     """Returns metrics.json, the scores of the trained model; empty where there are none yet.
 
     Raises:
-      ValueError: if the file is no JSON.
+      ValueError: if the file is no JSON object.
     """
-    path = os.path.join(run_dir, "metrics.json")
-    if not tf.io.gfile.exists(path):
-        return {}
-    with tf.io.gfile.GFile(path) as file:
-        try:
-            return json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path} is no JSON ({error}); evaluate the run again") from error
+    return _read_object(run_dir, "metrics.json")
 
 
 def append_metrics(run_dir: str, row: dict) -> None:
@@ -111,6 +119,21 @@ def forget_metrics_after(run_dir: str, step: int) -> list[dict]:
     if tf.io.gfile.exists(path):
         write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
     return kept
+
+
+def _read_object(run_dir: str, name: str) -> dict:
+    """Returns the JSON object of a file of the run; empty where the file is missing."""
+    path = os.path.join(run_dir, name)
+    if not tf.io.gfile.exists(path):
+        return {}
+    with tf.io.gfile.GFile(path) as file:
+        try:
+            content = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is no JSON ({error}); train the run to its end") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no JSON object; train the run to its end")
+    return content
 
 
 def _refuse_another_model(run_dir: str, old: dict, new: dict) -> None:

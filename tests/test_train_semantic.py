@@ -15,6 +15,10 @@ from rpe_tf import run_folder
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _CLASSES = ["background", "square", "bar"]
+_INSTANCES = (
+    *("--position=rotation", "--wavelengths=8,64", "--learn_grouping", "--step_size=0.9"),
+    "--embedding_only_fraction=0.5",
+)
 
 
 def _picture(source):
@@ -65,7 +69,7 @@ def runs(folder):
     """Run folders by task."""
     started = {
         "semantic": start(folder, "semantic", "--embedding_weight=0"),
-        "instances": start(folder, "instances", "--position=rotation", "--wavelengths=8,64"),
+        "instances": start(folder, "instances", *_INSTANCES),
     }
     for process in started.values():
         code, said = finish(process)
@@ -93,9 +97,22 @@ def test_instances_training_takes_its_classes_from_the_shards(runs):
 def test_instances_training_fits_a_scorer_and_scores(runs):
     rows = run_folder.read_metrics(str(runs["instances"]))
     assert {"cross_entropy", "loss_loop_0", "loss_loop_1"} <= set(rows[-1])
-    assert json.loads((runs["instances"] / "scorer.json").read_text())
+    assert run_folder.read_out_arguments(str(runs["instances"]))["scorer"]["weights"]
     scores = json.loads((runs["instances"] / "metrics.json").read_text())["splits"]["test"]
     assert {"ap_r_50", "ap_r_vol", "pq", "matching_50", "miou"} <= set(scores)
+
+
+def test_instances_training_learns_how_to_group_and_goes_on_with_it(folder, runs):
+    run_dir = str(runs["instances"])
+    given = run_folder.read_settings(run_dir)["read_out"]["concentration"]
+    learned = run_folder.read_out_arguments(run_dir)["concentration"]
+    # Four steps of Adam at 5e-3 on log κ.
+    assert 1e-4 < abs(np.log(learned / given)) < 4 * 5e-3
+    # Once more from the last checkpoint, without a step to make: κ comes from there.
+    (runs["instances"] / "read_out.json").unlink()
+    code, said = finish(start(folder, "instances", *_INSTANCES))
+    assert code == 0 and "going on from step 8" in said
+    assert run_folder.read_out_arguments(run_dir)["concentration"] == learned
 
 
 @pytest.mark.parametrize(
@@ -104,6 +121,7 @@ def test_instances_training_fits_a_scorer_and_scores(runs):
         (("--cross_entropy_weight=0", "--embedding_weight=0"), "cannot both be 0"),
         (("--position=rotation", "--wavelengths=8"), "--wavelengths must be two numbers, got 8"),
         (("--position=rotation", "--embedding_dim=5"), "at least 2 and even"),
+        (("--learn_grouping", "--num_loops=0"), "--learn_grouping needs loops"),
     ],
 )
 def test_training_refuses_flags_that_do_not_fit(folder, flags, message):

@@ -43,10 +43,11 @@ def pooling_arguments(settings: dict) -> dict:
     """Returns the keyword arguments of `pool_proposals` among those of a run's read-out.
 
     Args:
-      settings: keyword arguments of `label_map.read_out`, and `concentrations`; without it, as in
+      settings: keyword arguments of `label_map.read_out`, and `concentrations`; without any, as in
         older runs, the one concentration of the read-out.
     """
-    arguments = {"concentrations": [settings["concentration"]], **settings}
+    arguments = dict(settings)
+    arguments["concentrations"] = settings.get("concentrations") or [settings["concentration"]]
     del arguments["concentration"]
     return arguments
 

@@ -29,9 +29,10 @@ def backbone_stages(image: tf.Tensor, backbone: str, **arguments: object) -> lis
     Args:
       image: [B, H, W, 3] uint8, any size; padded inside to a multiple of `backbone_stride`.
       backbone: one of BACKBONES.
-      **arguments: of `encoder_decoder`: width, num_levels, num_blocks, norm; of `resnet`: width,
-        output_stride, stem_stride, norm, and scaling as in `ScaleAndPad`; of either: position,
-        "channels" for `PositionChannels` beside the picture, and their wavelengths.
+      **arguments: of `encoder_decoder`: width, num_levels, num_blocks, norm,
+        output_stride; of `resnet`: width, output_stride, stem_stride, norm; of either: scaling as
+        in `ScaleAndPad`, position, "channels" for `PositionChannels` beside the picture, and their
+        wavelengths.
 
     Raises:
       ValueError: if backbone or position is unknown, or as `encoder_decoder` and `resnet`.
@@ -46,7 +47,8 @@ def backbone_stages(image: tf.Tensor, backbone: str, **arguments: object) -> lis
         x = PositionChannels(_NUM_WAVES, wavelengths, name="position_channels")(x)
     if backbone == "encoder_decoder":
         arguments = {"width": 24, "num_levels": 4, "num_blocks": 2, "norm": "batch", **arguments}
-        return [Stage("features", encoder_decoder(x, **arguments), 1)]
+        features = encoder_decoder(x, **arguments)
+        return [Stage("features", features, arguments.get("output_stride", 1))]
     stages = resnet(x, RESNET_DEPTHS[backbone], **arguments)
     return [Stage(str(k), features, stage_stride) for k, features, stage_stride in stages]
 
@@ -60,5 +62,6 @@ def backbone_stride(backbone: str, **arguments: object) -> int:
     if backbone not in BACKBONES:
         raise ValueError(f"backbone must be one of {BACKBONES}, got {backbone!r}")
     if backbone == "encoder_decoder":
-        return 2 ** (arguments.get("num_levels", 4) - 1)
+        coarsest = 2 ** (arguments.get("num_levels", 4) - 1)
+        return arguments.get("output_stride", 1) * coarsest
     return arguments.get("output_stride", 8)

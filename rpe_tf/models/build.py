@@ -132,7 +132,8 @@ def training_model(
 
     Args:
       model: image → embedding.
-      loss_arguments: keyword arguments of `rpe_tf.core.grouping_loss.grouping_loss`.
+      loss_arguments: keyword arguments of `rpe_tf.core.grouping_loss.map_grouping_loss`, and
+        `learn_grouping` of `EmbeddingLoss`.
       embedding_only: whether to leave out the losses after loops, T = 0.
 
     Returns:
@@ -140,11 +141,8 @@ def training_model(
       `seed` [B, 2] int32 → losses [B, T + 1], a column for each loop. Shares model's weights.
     """
     inputs = _training_inputs(model, "instance")
-    if embedding_only:
-        loss_arguments = {**loss_arguments, "num_loops": 0}
-    losses = EmbeddingLoss(loss_arguments, name="embedding_loss")(
-        [model.output, inputs["instance"], inputs["seed"]]
-    )
+    layer = _embedding_loss(loss_arguments, embedding_only)
+    losses = layer([model.output, inputs["instance"], inputs["seed"]])
     return keras.Model(inputs, losses, name="training_model")
 
 
@@ -155,8 +153,7 @@ def boundary_training_model(
 
     Args:
       model: of `boundary_model`.
-      loss_arguments: keyword arguments of `rpe_tf.core.grouping_loss.grouping_loss`; there is no
-        grouping, num_loops counts as 0.
+      loss_arguments: as `training_model`; there is no grouping, num_loops counts as 0.
       embedding_only: phase one, Eq. 2 of every branch for the two groups boundary and not; else
         phase two, the logistic loss of every branch and of the fusion.
 
@@ -170,7 +167,7 @@ def boundary_training_model(
         return keras.Model(inputs, losses, name="training_model")
     branches = [x for x in model.layers if isinstance(x, CropAndNormalize)]
     losses = [
-        EmbeddingLoss({**loss_arguments, "num_loops": 0}, name=f"{branch.name}_loss")(
+        _embedding_loss(loss_arguments, True, name=f"{branch.name}_loss")(
             [branch.output, inputs["boundary"], inputs["seed"]]
         )
         for branch in branches
@@ -207,15 +204,26 @@ def semantic_training_model(
             )
         )
     if embedding_weight:
-        if embedding_only:
-            grouping_arguments["num_loops"] = 0
-        losses.append(
-            EmbeddingLoss(grouping_arguments, embedding_weight, name="embedding_loss")(
-                [model.output["embedding"], inputs["instance"], inputs["seed"]]
-            )
-        )
+        layer = _embedding_loss(grouping_arguments, embedding_only, embedding_weight)
+        losses.append(layer([model.output["embedding"], inputs["instance"], inputs["seed"]]))
     losses = keras.layers.Concatenate(name="losses", dtype="float32")(losses)
     return keras.Model(inputs, losses, name="training_model")
+
+
+def learned_grouping(model: keras.Model) -> EmbeddingLoss | None:
+    """Returns the layer of a training model that learns κ and η, None where none does."""
+    return next((x for x in model.layers if getattr(x, "learn_grouping", False)), None)
+
+
+def _embedding_loss(
+    loss_arguments: dict, embedding_only: bool, weight: float = 1.0, name: str = "embedding_loss"
+) -> EmbeddingLoss:
+    """Returns the loss layer; without loops nothing of the grouping can be learned."""
+    arguments = dict(loss_arguments)
+    learn_grouping = arguments.pop("learn_grouping", False) and not embedding_only
+    if embedding_only:
+        arguments["num_loops"] = 0
+    return EmbeddingLoss(arguments, weight, learn_grouping, name=name)
 
 
 def _training_inputs(model: keras.Model, *labels: str) -> dict:

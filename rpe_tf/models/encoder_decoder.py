@@ -8,34 +8,48 @@ from rpe_tf.models.normalization import normalization
 # Channels of a level, in widths, at the most: coarser levels see further, they need not hold more.
 _WIDEST = 8
 
+OUTPUT_STRIDES = (1, 2, 4)
+
 
 def encoder_decoder(
-    image: tf.Tensor, width: int, num_levels: int, num_blocks: int, norm: str
+    image: tf.Tensor,
+    width: int,
+    num_levels: int,
+    num_blocks: int,
+    norm: str,
+    output_stride: int = 1,
 ) -> tf.Tensor:
-    """Returns features at the picture's own resolution.
+    """Returns features at the picture's own resolution, or a half or quarter of it.
 
-    Level l works at stride 2^l with width · 2^l channels, at most 8 · width. Down: one convolution
-    at full resolution, then residual blocks, the first of a level with stride 2. Up: 1×1
-    convolution, nearest neighbour, sum with the encoder's level, one block.
+    Level l works at stride output_stride · 2^l with width · 2^l channels, at most 8 · width. Down:
+    one convolution to output_stride (two to 4), then residual blocks, the first of a level with
+    stride 2. Up: 1×1 convolution, nearest neighbour, sum with the encoder's level, one block.
 
     Args:
-      image: [B, H, W, 3] float, sides a multiple of 2^(num_levels − 1).
-      width: channels at full resolution, a multiple of 8.
+      image: [B, H, W, 3] float, sides a multiple of output_stride · 2^(num_levels − 1).
+      width: channels of the features, a multiple of 8.
       num_levels: ≥ 1.
-      num_blocks: residual blocks a level on the way down, below full resolution, ≥ 1.
+      num_blocks: residual blocks a level on the way down, below the first, ≥ 1.
       norm: "batch", "group" or "frozen_batch".
+      output_stride: pixels a feature, one of OUTPUT_STRIDES. At 2 a step costs about a quarter.
 
     Returns:
-      [B, H, W, width].
+      [B, H / output_stride, W / output_stride, width].
 
     Raises:
-      ValueError: if width is no multiple of 8 or norm is unknown.
+      ValueError: if width is no multiple of 8, or norm or output_stride is unknown.
     """
     if width % 8 or width < 8:
         raise ValueError(f"width must be a multiple of 8, got {width}")
-    # One convolution is all that full resolution gets on the way down: a block there costs as much
+    if output_stride not in OUTPUT_STRIDES:
+        raise ValueError(
+            f"output_stride of encoder_decoder must be one of {OUTPUT_STRIDES}, got {output_stride}"
+        )
+    # One convolution is all that the first level gets on the way down: a block there costs as much
     # as one at any other level, and most of what it would see is seen better from further away.
-    x = _unit(image, width, norm, name="stem")
+    x = _unit(image, width, norm, min(output_stride, 2), name="stem")
+    if output_stride == 4:
+        x = _unit(x, width, norm, 2, name="stem4")
     channels = [width * min(2**level, _WIDEST) for level in range(num_levels)]
     levels = [x]
     for level in range(1, num_levels):

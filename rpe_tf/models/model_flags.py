@@ -35,7 +35,11 @@ _NUM_BLOCKS = flags.DEFINE_integer(
     "num_blocks", 1, "encoder_decoder: residual blocks a level.", lower_bound=1
 )
 _OUTPUT_STRIDE = flags.DEFINE_enum(
-    "output_stride", "8", ["2", "4", "8", "16", "32"], "ResNet: pixels a feature of stage 5 (§5.1)."
+    "output_stride",
+    None,
+    ["1", "2", "4", "8", "16", "32"],
+    "Pixels a feature that the embedding is made of: of a ResNet by default 8 (§5.1); of "
+    "encoder_decoder 1, 2 or 4, by default 1: at 2 a step costs about a quarter.",
 )
 _STEM_STRIDE = flags.DEFINE_enum(
     "stem_stride",
@@ -145,8 +149,10 @@ def _backbone_settings(is_boundary: bool) -> dict:
             "norm": _NORM.value or "batch",
             # Left out by default, as in the settings of runs from before there was a choice.
             **({"scaling": _SCALING.value} if _SCALING.value else {}),
+            **({"output_stride": int(_OUTPUT_STRIDE.value)} if _OUTPUT_STRIDE.value else {}),
         }
-    width, strides = _WIDTH.value or 64, (int(_OUTPUT_STRIDE.value), int(_STEM_STRIDE.value))
+    strides = int(_OUTPUT_STRIDE.value or 8), int(_STEM_STRIDE.value)
+    width = _WIDTH.value or 64
     check_arguments(RESNET_DEPTHS[backbone], strides[0], width, strides[1])
     return settings | {
         "width": width,

@@ -25,7 +25,7 @@ def normalization(norm: str, epsilon: float = 1e-3) -> Callable[..., keras.layer
         return lambda name: keras.layers.GroupNormalization(8, epsilon=epsilon, name=name)
     if norm == "batch":
         return lambda name: keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=epsilon, name=name
+            momentum=0.99, epsilon=epsilon, name=name
         )
     if norm == "frozen_batch":
         return lambda name: keras.layers.BatchNormalization(

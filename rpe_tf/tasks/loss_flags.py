@@ -17,6 +17,12 @@ _NUM_LOOPS = flags.DEFINE_integer(
     "num_loops", 1, "T, loops of grouping in the loss (§4.2); 5 on digits in the paper.", 0, 50
 )
 _STEP_SIZE = flags.DEFINE_float("step_size", 1.0, "η in (0, 1], step of mean shift (Eq. 3).")
+_LEARN_GROUPING = flags.DEFINE_bool(
+    "learn_grouping",
+    False,
+    "Learn κ, and η where --step_size is below 1, from the values given; the read-out then groups "
+    "with the κ learned.",
+)
 _NUM_PIXELS = flags.DEFINE_integer(
     "num_pixels", 512, "Pixels drawn a picture for the loss (§3), 0: all. Cost: their square.", 0
 )
@@ -86,6 +92,8 @@ def settings_from_flags(names: tuple[str, ...] = ()) -> dict:
         raise ValueError("--cross_entropy_weight and --embedding_weight cannot both be 0")
     if _FOREGROUND_ONLY.value and not names:
         raise ValueError("--foreground_only is for the tasks semantic and instances")
+    if _LEARN_GROUPING.value and not _NUM_LOOPS.value:
+        raise ValueError("--learn_grouping needs loops to learn from; set --num_loops=1 or more")
     draw = {
         "equal_draw": _EQUAL_DRAW.value,
         "border_fraction": _BORDER_FRACTION.value,
@@ -108,6 +116,7 @@ def settings_from_flags(names: tuple[str, ...] = ()) -> dict:
         "group_all_pixels": _GROUP_ALL_PIXELS.value,
         "radius": _RADIUS.value,
         "foreground_only": _FOREGROUND_ONLY.value,
+        "learn_grouping": _LEARN_GROUPING.value,
         **draw,
         **{name: weights[name] for name in names},
     }

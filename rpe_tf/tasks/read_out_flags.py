@@ -9,7 +9,7 @@ from rpe_tf.inference.label_map import BACKGROUNDS
 _CONCENTRATIONS = flags.DEFINE_list(
     "concentrations",
     [],
-    "Task proposals: κ > 0 each, whose instances are pooled (§5.3); by default the loss's alone.",
+    "Task proposals: κ > 0 each, whose instances are pooled (§5.3); by default the read-out's own.",
 )
 _MODE_COSINE = flags.DEFINE_float(
     "mode_cosine", 0.95, "Cosine in [−1, 1] within which grouped points are one mode.", -1, 1
@@ -40,7 +40,7 @@ def settings_from_flags(names: tuple[str, ...], concentration: float) -> dict:
     Raises:
       ValueError: if a scale or concentration is not positive.
     """
-    concentrations = [float(x) for x in _CONCENTRATIONS.value] or [concentration]
+    concentrations = [float(x) for x in _CONCENTRATIONS.value]
     for one in concentrations:
         check_grouping_arguments(one, 0, 1.0)
     settings = {

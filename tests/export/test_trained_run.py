@@ -1,6 +1,4 @@
-"""The scorer that a run fitted goes along; exports of other settings or weights are told apart."""
-
-import json
+"""What a run found for its read-out goes along; exports of others are told apart."""
 
 import numpy as np
 import pytest
@@ -9,22 +7,24 @@ from export import isolated_model, parity
 from export.parity import COMPARISONS, compare, share_apart
 from export.trained_run import restore_run
 from rpe_tf.inference.instance_scoring import FEATURES
+from rpe_tf.run_folder import write_read_out
 
 
-def test_restore_run_takes_the_fitted_scorer_along(exported_instances, new_run, tmp_path):
-    assert "scorer" not in exported_instances.run.settings["read_out"]
+def test_restore_run_takes_along_what_was_found_for_the_read_out(
+    exported_instances, new_run, tmp_path
+):
     settings = exported_instances.run.settings
+    assert "scorer" not in settings["read_out"]
     run_dir = new_run(tmp_path / "run", seed=1, settings=settings)
-    scorer = {"features": list(FEATURES), "weights": [0.5] * len(FEATURES), "bias": 0.25}
-    (tmp_path / "run" / "scorer.json").write_text(json.dumps(scorer))
-    read_out = restore_run(run_dir).settings["read_out"]
-    assert read_out == {**settings["read_out"], "scorer": scorer}
-    # Where nothing was found to fit it to.
-    (tmp_path / "run" / "scorer.json").write_text("null\n")
     assert restore_run(run_dir).settings["read_out"] == settings["read_out"]
-    (tmp_path / "run" / "scorer.json").write_text("{")
-    with pytest.raises(ValueError, match=r"scorer\.json is no JSON"):
-        restore_run(run_dir)
+    scorer = {"features": list(FEATURES), "weights": [0.5] * len(FEATURES), "bias": 0.25}
+    write_read_out(run_dir, {"scorer": scorer, "concentration": 21.5})
+    read_out = restore_run(run_dir).settings["read_out"]
+    assert read_out == {**settings["read_out"], "scorer": scorer, "concentration": 21.5}
+    for text, message in (("{", "is no JSON "), ("null", "is no JSON object")):
+        (tmp_path / "run" / "read_out.json").write_text(text)
+        with pytest.raises(ValueError, match=rf"read_out\.json {message}"):
+            restore_run(run_dir)
 
 
 def maps(instance, semantic, classes):

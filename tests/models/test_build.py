@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from rpe_tf.core.grouping_loss import grouping_loss
-from rpe_tf.models.build import embedding_model, training_model
+from rpe_tf.models.build import embedding_model, learned_grouping, training_model
 from rpe_tf.models.normalization import NORMS, normalization
 
 SMALL = {"width": 8, "num_levels": 3, "num_blocks": 1}
@@ -111,6 +111,27 @@ def test_embedding_model_grows_with_its_arguments():
     assert [m.get_layer("scale_and_pad").multiple for m in (model, one_level)] == [8, 1]
 
 
+@pytest.mark.parametrize("output_stride, extra", [(1, 0), (2, 0), (4, 9 * 8 * 8 + 4 * 8)])
+def test_embedding_model_of_an_output_stride_is_the_same_net_on_coarser_pixels(
+    output_stride, extra
+):
+    keras.utils.set_random_seed(0)
+    plain, coarse = (
+        embedding_model(5, **SMALL, output_stride=stride) for stride in (1, output_stride)
+    )
+    assert coarse.count_params() == plain.count_params() + extra
+    assert coarse.get_layer("scale_and_pad").multiple == 4 * output_stride
+    assert coarse(pictures(2, 13, 21)).shape == (2, 13, 21, 5)
+    # A shift by the coarsest stride moves the embedding along, away from the border.
+    shift, image = 4 * output_stride, pictures(1, 192, 192)
+    whole, part = (coarse(x, training=False) for x in (image, image[:, shift:, 2 * shift :]))
+    np.testing.assert_allclose(
+        whole[:, 96:104, 96:104],
+        part[:, 96 - shift : 104 - shift, 96 - 2 * shift : 104 - 2 * shift],
+        atol=1e-4,
+    )
+
+
 def test_embedding_model_weights_saved_and_loaded_give_the_same(model, tmp_path):
     path = str(tmp_path / "net.weights.h5")
     model.save_weights(path)
@@ -139,6 +160,7 @@ def test_embedding_model_saved_whole_and_loaded_gives_the_same(model, tmp_path):
         ({"embedding_dim": 1}, "embedding_dim must be at least 2, got 1"),
         ({"width": 12}, "width must be a multiple of 8, got 12"),
         ({"width": 0}, "width must be a multiple of 8, got 0"),
+        ({"output_stride": 3}, r"output_stride of encoder_decoder must be one of \(1, 2, 4\)"),
         ({"norm": "layer"}, "norm must be .* got 'layer'"),
     ],
 )
@@ -173,6 +195,24 @@ def test_training_model_losses_are_those_of_the_embedding_and_shares_weights(mod
         **LOSS,
     )
     np.testing.assert_allclose(losses, expected, atol=1e-5)
+
+
+def test_training_model_learns_the_grouping_where_there_are_loops(model):
+    learning = {**LOSS, "learn_grouping": True}
+    trained = training_model(model, learning)
+    own = learned_grouping(trained).trainable_variables
+    assert [v.name for v in own] == ["log_concentration_factor"]
+    # The model's own variables come first, as in the checkpoints of runs that learn none.
+    assert [id(v) for v in trained.trainable_variables] == [
+        id(v) for v in [*model.trainable_variables, *own]
+    ]
+    batch = batch_of()
+    np.testing.assert_allclose(trained(batch), training_model(model, LOSS)(batch), atol=1e-5)
+    for without in (
+        training_model(model, learning, embedding_only=True),
+        training_model(model, LOSS),
+    ):
+        assert learned_grouping(without) is None
 
 
 def fit(model, batches):

@@ -1,0 +1,189 @@
+"""What each part of the method changes on nuclei: a row of equal minutes a variant, from one start.
+
+The start trains the classes alone, with the recipe `nuclei`; every row goes on from its weights
+with the flags of ROWS for --minutes, so a dearer row makes fewer steps (a short run times them).
+Everything else is equal. A row that is there already is not run again, so the command can be killed
+and given once more; two seeds on two cores are two of it, with --seeds=0 and --seeds=1.
+
+Example, in the background:
+  python -m data_pipeline.convert_folders --images=nuclei/images --labels=nuclei/labels \\
+      --split_file=nuclei/index.csv --output_dir=shards
+  nohup nice python -m tests.benchmarks.ablation --shards=shards --output_dir=runs/ablation &
+
+Writes <row>/<seed>.json into --output_dir and prints the table as it stands, a mean over seeds and
+half the distance between the largest and the smallest.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from absl import app, flags
+from scipy import ndimage
+
+_SHARDS = flags.DEFINE_string("shards", None, "Folder of the nuclei's shards, train-* and val-*.")
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for the runs and the figures.")
+_MINUTES = flags.DEFINE_float("minutes", 10.0, "Of training a row, by the clock.", lower_bound=0)
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1"], "Of start, data order and drawn pixels.")
+_ROWS = flags.DEFINE_list("rows", [], "Names of rows; by default all.")
+_THREADS = flags.DEFINE_integer("threads", 1, "Of TensorFlow; 0: one a core.", lower_bound=0)
+_KEEP = flags.DEFINE_bool("keep", False, "Keep checkpoints, not only figures.")
+
+_ROOT = pathlib.Path(__file__).parents[2]
+_PROBE_STEPS = 30  # the first ten are left out: tracing
+
+# A crop of 160 × 160 has 25,600 pixels; the recipe draws 768 of the foreground.
+ROWS = {
+    "classes alone": ["--embedding_weight=0"],
+    "pair loss alone": [],
+    "1 loop": ["--num_loops=1"],
+    "3 loops": ["--num_loops=3"],
+    "5 loops": ["--num_loops=5"],
+    "1 loop, κ learned": ["--num_loops=1", "--learn_grouping"],
+    "no instance weights": ["--normalizer=pixels"],
+    "means over pairs": ["--normalizer=pairs", "--positive_weight=1"],
+    "positive weight 1": ["--positive_weight=1"],
+    "5 % of pixels": ["--num_pixels=1280"],
+    "20 % of pixels": ["--num_pixels=5120"],
+    "all pixels": ["--num_pixels=0"],
+    "margin 0.3": ["--margin=0.3"],
+    "margin 0.7": ["--margin=0.7"],
+    "no position": ["--position=none"],
+    "no position, radius 32": ["--position=none", "--radius=32"],
+    "position channels": ["--position=channels"],
+    "radius 32": ["--radius=32"],
+    "equal draw": ["--equal_draw"],
+    "half drawn at borders": ["--border_fraction=0.5"],
+}
+_START = "start"
+FIGURES = ("matching_50", "matching_70", "matching_90", "pq", "miou", "holes")
+
+
+def hole_share(foreground: np.ndarray) -> float:
+    """Returns the share of pixels that a map [H, W] bool gains where its holes are filled."""
+    filled = ndimage.binary_fill_holes(foreground)
+    return float((filled & ~foreground).sum() / max(filled.sum(), 1))
+
+
+def train(run_dir: str, num_steps: int, seed: str, *row_flags: str) -> dict:
+    """Returns seconds a step after the first ten, and peak MiB, of a run made here.
+
+    Raises:
+      RuntimeError: if training fails; with the end of what it said.
+    """
+    command = [
+        *(sys.executable, "train_main.py", "--flagfile=rpe_tf/recipes/nuclei.flags"),
+        *(f"--run_dir={run_dir}", f"--train_shards={_SHARDS.value}/train-*", f"--seed={seed}"),
+        *(f"--num_steps={num_steps}", "--report_every=10", "--save_every=200"),
+        *("--picture_every=0", *row_flags),
+    ]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if _THREADS.value:
+        names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+        environment |= dict.fromkeys(names, str(_THREADS.value))
+    os.makedirs(run_dir, exist_ok=True)
+    log = os.path.join(run_dir, "log.txt")
+    with open(log, "a", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            command, cwd=_ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        with open(log, encoding="utf-8") as file:
+            raise RuntimeError(f"{' '.join(command)} failed: {file.read()[-2000:]}")
+    with open(os.path.join(run_dir, "metrics.jsonl"), encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    seconds = [row["train_seconds"] for row in rows]
+    steps = rows[-1]["step"] - rows[0]["step"]
+    return {"step_s": (seconds[-1] - seconds[0]) / steps, "peak_mib": usage.ru_maxrss / 1024}
+
+
+def score(run_dir: str) -> dict[str, float]:
+    """Returns FIGURES of the val split of a run, and what else training reports."""
+    import tensorflow as tf  # not before the trainings: it would hold memory beside them
+
+    from data_pipeline import input_pipeline, shards
+    from export.trained_run import restore_run
+    from rpe_tf.tasks import instances
+
+    if _THREADS.value:
+        tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
+    run = restore_run(run_dir)
+    paths = shards.list_shards(f"{_SHARDS.value}/val-*")
+    examples = input_pipeline.evaluation_dataset(paths)
+    scores = instances.evaluate(run.model, examples, run.settings["read_out"])
+    predictor = instances.make_predictor(run.model, run.settings["read_out"])
+    holes = [hole_share(predictor(x["image"][0])[1].semantic.numpy() > 0) for x in examples]
+    return scores | {"holes": float(np.mean(holes))}
+
+
+def run_row(name: str, seed: str, start: str | None) -> dict:
+    """Returns the figures of a row, from its file where it has run before."""
+    folder = os.path.join(_OUTPUT_DIR.value, re.sub(r"\W+", "_", name))
+    path, run_dir = os.path.join(folder, f"{seed}.json"), os.path.join(folder, seed)
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    row_flags = ["--embedding_weight=0"] if name == _START else ROWS[name]
+    row_flags = row_flags + ([f"--init_from={start}"] if start else [])
+    probe = f"{run_dir}_probe"
+    if not os.path.exists(os.path.join(run_dir, "settings.json")):
+        shutil.rmtree(probe, ignore_errors=True)
+        step_s = train(probe, _PROBE_STEPS, seed, *row_flags)["step_s"]
+        with open(os.path.join(folder, f"{seed}_steps.json"), "w", encoding="utf-8") as file:
+            json.dump(max(_PROBE_STEPS, round(60 * _MINUTES.value / step_s)), file)
+        shutil.rmtree(probe)
+    with open(os.path.join(folder, f"{seed}_steps.json"), encoding="utf-8") as file:
+        num_steps = json.load(file)
+    figures = train(run_dir, num_steps, seed, *row_flags) | {"num_steps": num_steps}
+    if name != _START:
+        figures |= score(run_dir)
+        if not _KEEP.value:
+            shutil.rmtree(os.path.join(run_dir, "checkpoints"))
+    with open(f"{path}.part", "w", encoding="utf-8") as file:
+        json.dump(figures, file, indent=2)
+    os.replace(f"{path}.part", path)
+    return figures
+
+
+def table(rows: dict[str, list[dict]]) -> str:
+    """Returns the rows as markdown, by name the figures of each seed."""
+    names = (*FIGURES, "num_steps", "step_s", "peak_mib")
+    lines = [f"| row | seeds | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    for row, seeds in rows.items():
+        cells = []
+        for name in names:
+            values = [seed[name] for seed in seeds]
+            digits = 0 if name in ("num_steps", "peak_mib") else 3
+            half = (max(values) - min(values)) / 2
+            spread = f" ± {half:.{digits}f}" if name in FIGURES and len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.{digits}f}{spread}")
+        lines.append(f"| {row} | {len(seeds)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs what is missing, row by row, and prints the table after each."""
+    del argv
+    names = _ROWS.value or list(ROWS)
+    if unknown := set(names) - ROWS.keys():
+        raise ValueError(f"no such rows: {sorted(unknown)}; there are {list(ROWS)}")
+    done: dict[str, list[dict]] = {}
+    for seed in _SEEDS.value:
+        run_row(_START, seed, None)
+    for name in names:
+        for seed in _SEEDS.value:
+            start = os.path.join(_OUTPUT_DIR.value, _START, seed)
+            done.setdefault(name, []).append(run_row(name, seed, start))
+        print(table(done), flush=True)
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["shards", "output_dir"])
+    app.run(main)
