@@ -11,10 +11,13 @@ _OURS = ("rpe_tf", "data_pipeline", "export", "train_main", "tests")
 # What of the metrics reads files or draws, and what it needs for that beside NumPy and SciPy.
 _ON_FILES = {
     "boundary_files": {"PIL"},
+    "boundary_pictures": {"PIL"},
     "boundary_plot": {"matplotlib"},
     "coco_ap": {"faster_coco_eval"},
     "coco_files": {"faster_coco_eval"},
     "label_png": {"PIL"},
+    "object_pictures": {"PIL"},
+    "picture_sheets": {"PIL"},
     "picture_pool": {"tqdm"},
     "evaluate_main": {"absl"},
 }
@@ -24,7 +27,8 @@ _ALLOWED = {
     "rpe_tf.core": {"rpe_tf.core"},
     "rpe_tf.metrics": {"rpe_tf.metrics"},
     **{f"rpe_tf.metrics.{name}": {"rpe_tf.metrics"} for name in _ON_FILES},
-    "rpe_tf.metrics.object_pictures": {"rpe_tf.metrics", "rpe_tf.drawing"},  # It draws.
+    "rpe_tf.metrics.picture_sheets": {"rpe_tf.metrics", "rpe_tf.drawing"},  # These draw.
+    "rpe_tf.metrics.object_pictures": {"rpe_tf.metrics", "rpe_tf.drawing"},
     "rpe_tf.models": {"rpe_tf.core", "rpe_tf.models"},
     "rpe_tf.inference": {"rpe_tf.core", "rpe_tf.inference"},
     "rpe_tf.tasks": {
@@ -56,7 +60,6 @@ _OTHERS = {
     "rpe_tf.core": {"tensorflow"},
     "rpe_tf.metrics": {"numpy", "scipy"},
     **{f"rpe_tf.metrics.{name}": {"numpy", "scipy", *own} for name, own in _ON_FILES.items()},
-    "rpe_tf.metrics.object_pictures": {"numpy", "PIL"},
 }
 # Nobody imports these, except a leaf its own leaves.
 _CONVERTERS = ("folders", "mask_files", "bsds", "coco", "mnist", "voc")

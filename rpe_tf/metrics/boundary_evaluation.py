@@ -88,7 +88,7 @@ def score_item(item: Item, protocol: Protocol, with_humans: bool = True) -> Imag
     Raises:
       ValueError: naming the file that is wrong.
     """
-    prediction, truth = _read(item, protocol)
+    prediction, truth = read_item(item, protocol)
     if protocol.is_suppressed:
         prediction = suppress_non_maxima(prediction)
     ignored = None
@@ -107,7 +107,12 @@ def score_item(item: Item, protocol: Protocol, with_humans: bool = True) -> Imag
     return ImageScore(item.name, len(truth.annotators), counts, humans)
 
 
-def _read(item: Item, protocol: Protocol) -> tuple[np.ndarray, Truth]:
+def read_item(item: Item, protocol: Protocol) -> tuple[np.ndarray, Truth]:
+    """Returns the predicted map [H, W], boundaries bright, and the truth of a picture.
+
+    Raises:
+      ValueError: naming the file that is wrong.
+    """
     prediction, truth = read_prediction(item.prediction), read_truth(item.truth, protocol.category)
     if prediction.shape != truth.annotators.shape[1:]:
         (height, width), true_size = prediction.shape, truth.annotators.shape[1:]
@@ -121,7 +126,7 @@ def _read(item: Item, protocol: Protocol) -> tuple[np.ndarray, Truth]:
 
 def _shares(item: Item, protocol: Protocol) -> tuple[float, float]:
     """Returns which shares of a picture are bright in the prediction, and true."""
-    prediction, truth = _read(item, protocol)
+    prediction, truth = read_item(item, protocol)
     return float(np.mean(prediction >= 0.5)), float(truth.annotators.any(axis=0).mean())
 
 

@@ -19,6 +19,7 @@ from absl import app, flags
 
 from rpe_tf.metrics import (
     boundary_evaluation,
+    boundary_files,
     boundary_pr,
     object_evaluation,
     object_files,
@@ -102,7 +103,7 @@ _OBJECTS = ("proposals", "instances")
 _TASKS_OF = {
     **dict.fromkeys(("plot", "thresholds", "max_dist", "nms", "thin"), ("boundary",)),
     **dict.fromkeys(("inverted", "category", "humans"), ("boundary",)),
-    **dict.fromkeys(("names", "pictures", "num_pictures"), object_evaluation.TASKS),
+    "names": object_evaluation.TASKS,
     **dict.fromkeys(("coco", "class_free"), _OBJECTS),
     "ground_truth_classes": ("semantic", "instances"),
     "min_score": ("instances",),
@@ -146,11 +147,7 @@ def _evaluate_objects() -> None:
     if _PICTURES.value:
         from rpe_tf.metrics import object_pictures
 
-        sheets = object_pictures.best_and_worst(items, result, _NUM_PICTURES.value)
-        for name, sheet in sheets.items():
-            path = os.path.join(_PICTURES.value, f"{name}.png")
-            _write_whole(path, lambda partial, s=sheet: s.save(partial, format="PNG"))
-            print(f"wrote {path}")
+        _write_sheets(object_pictures.best_and_worst(items, result, _NUM_PICTURES.value))
     _write_whole(_JSON.value, lambda path: _write_json(path, _without_nan(result)))
     print(f"wrote {_JSON.value}")
 
@@ -159,8 +156,8 @@ def _evaluate_boundary() -> None:
     from rpe_tf.metrics import boundary_plot  # Matplotlib takes seconds to load.
 
     plot = _PLOT.value or os.path.splitext(_JSON.value)[0] + ".png"
-    for path in (_JSON.value, plot):
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)  # Fails before the work.
+    for folder in (os.path.dirname(_JSON.value), os.path.dirname(plot), _PICTURES.value):
+        os.makedirs(folder or ".", exist_ok=True)  # Fails before the work.
     protocol = boundary_evaluation.Protocol(
         num_thresholds=_THRESHOLDS.value,
         max_dist=_MAX_DIST.value,
@@ -181,6 +178,18 @@ def _evaluate_boundary() -> None:
     suffix = os.path.splitext(plot)[1][1:]
     _write_whole(plot, lambda path: figure.savefig(path, format=suffix, dpi=150))
     print(f"wrote {_JSON.value} and {plot}")
+    if _PICTURES.value:
+        from rpe_tf.metrics import boundary_pictures
+
+        items = boundary_files.list_items(_PREDICTIONS.value, _GROUND_TRUTH.value)
+        _write_sheets(boundary_pictures.best_and_worst(items, result, _NUM_PICTURES.value))
+
+
+def _write_sheets(sheets: dict) -> None:
+    for name, sheet in sheets.items():
+        path = os.path.join(_PICTURES.value, f"{name}.png")
+        _write_whole(path, lambda partial, s=sheet: s.save(partial, format="PNG"))
+        print(f"wrote {path}")
 
 
 def describe_protocol(protocol: boundary_evaluation.Protocol) -> str:

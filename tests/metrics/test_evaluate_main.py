@@ -86,10 +86,13 @@ def test_evaluate_without_tensorflow(folders):
     assert sorted(x.name for x in (folders / "out").iterdir()) == ["scores.json", "scores.png"]
 
 
-def test_evaluate_draws_svg(folders):
-    done = _run(folders, "--thresholds=3", "--processes=1", f"--plot={folders}/curve.svg")
+def test_evaluate_draws_svg_and_sheets(folders):
+    arguments = ("--thresholds=3", "--processes=1", f"--pictures={folders}/sheets")
+    done = _run(folders, *arguments, f"--plot={folders}/curve.svg")
     assert done.returncode == 0, done.stderr
     assert xml.etree.ElementTree.parse(folders / "curve.svg").getroot().tag.endswith("svg")
+    for name in ("best", "worst"):
+        assert Image.open(folders / f"sheets/{name}.png").size[0] > 250
 
 
 def test_evaluate_does_not_depend_on_the_processes(folders):
