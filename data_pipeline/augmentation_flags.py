@@ -23,10 +23,19 @@ _CROP_MARGIN_PX = flags.DEFINE_integer(
     0,
 )
 _BRIGHTNESS = flags.DEFINE_float(
-    "brightness", _DEFAULTS.brightness, "Most added or taken away, as a share of white.", 0, 1
+    "brightness",
+    _DEFAULTS.brightness,
+    "Most added or taken away, as a share of white. It turns dark pictures (microscopes) black: "
+    "take 0 there, and --scaling=picture.",
+    lower_bound=0,
+    upper_bound=1,
 )
 _CONTRAST = flags.DEFINE_float(
-    "contrast", _DEFAULTS.contrast, "Its factor lies in 1 ± this, in [0, 1].", 0, 1
+    "contrast",
+    _DEFAULTS.contrast,
+    "Its factor, about mid-grey, lies in 1 ± this, in [0, 1]; of dark pictures as --brightness.",
+    lower_bound=0,
+    upper_bound=1,
 )
 _SATURATION = flags.DEFINE_float(
     "saturation", _DEFAULTS.saturation, "Its factor lies in 1 ± this, in [0, 1].", 0, 1

@@ -60,6 +60,15 @@ def write_read_out(run_dir: str, found: dict) -> None:
     write_json(os.path.join(run_dir, "read_out.json"), found)
 
 
+def read_found(run_dir: str) -> dict:
+    """Returns what read_out.json holds; empty where nothing was found.
+
+    Raises:
+      ValueError: if the file is no JSON object.
+    """
+    return _read_object(run_dir, "read_out.json")
+
+
 def read_out_arguments(run_dir: str) -> dict:
     """Returns the read-out arguments of a run: those of its settings, and over them those found.
 
@@ -67,7 +76,7 @@ def read_out_arguments(run_dir: str) -> dict:
       FileNotFoundError: if run_dir holds no run.
       ValueError: as `read_settings`, or if read_out.json is no JSON object.
     """
-    return read_settings(run_dir)["read_out"] | _read_object(run_dir, "read_out.json")
+    return read_settings(run_dir)["read_out"] | read_found(run_dir)
 
 
 def write_json(path: str, content: dict) -> None:

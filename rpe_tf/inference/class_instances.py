@@ -9,6 +9,7 @@ from rpe_tf.inference.components import connected_components
 from rpe_tf.inference.grouping import MAX_REPRESENTATIVES, MODE_COSINE, group, unit_or_zero
 from rpe_tf.inference.instance_tables import boxes, count, mean_by_instance
 from rpe_tf.inference.mode_assignment import assign_to_modes
+from rpe_tf.inference.score_threshold import keep_scored
 from rpe_tf.inference.votes import vote_classes
 
 # Of a picture, at the most; further ones, the smallest, become background.
@@ -34,12 +35,13 @@ def read_out_classed(
     embedding: tf.Tensor,
     logit: tf.Tensor,
     *,
-    concentration: float,
+    concentration: float | tf.Tensor,
     mode_cosine: float = MODE_COSINE,
     max_loops: int = 50,
-    min_area: int = 1,
+    min_area: int | tf.Tensor = 1,
     split_components: bool = True,
     scorer: dict | None = None,
+    min_score: float | tf.Tensor | None = None,
 ) -> ClassedInstances:
     """Returns the instances of a picture, each with the class that most of its pixels have.
 
@@ -59,6 +61,7 @@ def read_out_classed(
       min_area: pixels an instance must have.
       split_components: whether to cut groups into 4-connected parts.
       scorer: as `instance_scoring.check_scorer`; None for the score without one.
+      min_score: that an instance must have, see `keep_scored`; None for any.
 
     Returns:
       ClassedInstances, at most MAX_INSTANCES of them. Memory linear in H·W·(C + D) and
@@ -93,7 +96,7 @@ def read_out_classed(
         cosine=mean_by_instance(assigned.cosine, ids, areas),
         picture_size=size,
     )
-    return ClassedInstances(
+    found = ClassedInstances(
         instance,
         semantic,
         boxes=found_boxes,
@@ -105,6 +108,7 @@ def read_out_classed(
         num_loops=groups.num_loops,
         converged=groups.converged,
     )
+    return keep_scored(found, min_score)
 
 
 def _instances(

@@ -7,6 +7,7 @@ import tensorflow as tf
 from rpe_tf.inference.grouping import MODE_COSINE, group, unit_or_zero
 from rpe_tf.inference.instance_tables import boxes, count, mean_by_instance
 from rpe_tf.inference.mode_assignment import assign_to_modes
+from rpe_tf.inference.score_threshold import keep_scored
 
 BACKGROUNDS = ("border", "largest", "none")
 
@@ -25,11 +26,12 @@ class Instances(NamedTuple):
 def read_out(
     embedding: tf.Tensor,
     *,
-    concentration: float,
+    concentration: float | tf.Tensor,
     mode_cosine: float = MODE_COSINE,
     max_loops: int = 50,
-    min_area: int = 1,
+    min_area: int | tf.Tensor = 1,
     background: str = "border",
+    min_score: float | tf.Tensor | None = None,
 ) -> Instances:
     """Returns the instances of a picture: converged grouping, every pixel to its nearest mode.
 
@@ -45,6 +47,7 @@ def read_out(
       min_area: pixels an instance must have.
       background: which group is background, id 0. "border": the largest that touches the border;
         "largest"; "none": no group is.
+      min_score: that an instance must have, see `keep_scored`; None for any.
 
     Returns:
       Instances. Memory linear in H·W·D, and as `group`.
@@ -60,7 +63,7 @@ def read_out(
     assigned = assign_to_modes(pixels, groups, min_area)
     mode = tf.reshape(assigned.mode, [height, width])
     ranked, areas = _rank(mode, assigned.num_modes, background)
-    return Instances(
+    found = Instances(
         ranked,
         boxes=boxes(ranked, tf.shape(areas)[0]),
         areas=areas,
@@ -68,6 +71,7 @@ def read_out(
         num_loops=groups.num_loops,
         converged=groups.converged,
     )
+    return keep_scored(found, min_score)
 
 
 def _rank(mode: tf.Tensor, num_modes: tf.Tensor, background: str) -> tuple[tf.Tensor, tf.Tensor]:

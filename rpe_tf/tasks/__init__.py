@@ -49,7 +49,7 @@ TASKS = {
         draw=proposals.draw,
         read_out=(
             *("concentration", "concentrations", "mode_cosine", "max_loops", "min_area"),
-            "background",
+            *("min_score", "background"),
         ),
     ),
     "instances": Task(
@@ -58,7 +58,10 @@ TASKS = {
         loss_terms=semantic.loss_terms,
         evaluate=instances.evaluate,
         draw=instances.draw,
-        read_out=("concentration", "mode_cosine", "max_loops", "min_area", "split_components"),
+        read_out=(
+            *("concentration", "mode_cosine", "max_loops", "min_area", "min_score"),
+            "split_components",
+        ),
         loss=_SEMANTIC_LOSS,
         fit=instance_scorer.fit,
     ),

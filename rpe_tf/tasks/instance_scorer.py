@@ -23,12 +23,13 @@ def fit(model: keras.Model, examples: Iterable[dict], read_out_arguments: dict) 
     Args:
       model: image → dict of `embedding` and `logit`.
       examples: batches of one picture, keys `image`, `instance` and `semantic`.
-      read_out_arguments: keyword arguments of `read_out_classed`; a scorer among them is not used.
+      read_out_arguments: keyword arguments of `read_out_classed`; scorer and min_score among them
+        are not used.
 
     Returns:
       As `fit_scorer`; None if no instance was found in any picture.
     """
-    arguments = {**read_out_arguments, "scorer": None}
+    arguments = {**read_out_arguments, "scorer": None, "min_score": None}
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
     def find(image: tf.Tensor) -> ClassedInstances:

@@ -16,6 +16,12 @@ _MODE_COSINE = flags.DEFINE_float(
 )
 _MAX_LOOPS = flags.DEFINE_integer("max_loops", 50, "Loops of grouping at the most.", lower_bound=0)
 _MIN_AREA = flags.DEFINE_integer("min_area", 10, "Pixels an instance must have.", lower_bound=1)
+_MIN_SCORE = flags.DEFINE_float(
+    "min_score",
+    None,
+    "Score an instance must have, else it becomes background; by default any. export.tune_main "
+    "finds one.",
+)
 _BACKGROUND = flags.DEFINE_enum(
     "background", "border", BACKGROUNDS, "Which group is background: largest at the border, …"
 )
@@ -49,6 +55,7 @@ def settings_from_flags(names: tuple[str, ...], concentration: float) -> dict:
         "mode_cosine": _MODE_COSINE.value,
         "max_loops": _MAX_LOOPS.value,
         "min_area": _MIN_AREA.value,
+        "min_score": _MIN_SCORE.value,
         "background": _BACKGROUND.value,
         "split_components": _SPLIT_COMPONENTS.value,
         "scales": [float(scale) for scale in _TEST_SCALES.value],

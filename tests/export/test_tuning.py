@@ -1,0 +1,89 @@
+"""Read-out arguments are found where the picture says what they must be."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl import flags
+
+from export import tune_main, tuning
+from export.trained_run import TrainedRun, restore_run
+from rpe_tf import run_folder
+from tests.colour_model import GREEN, RED, colour_model, paint
+from tests.export.conftest import INSTANCES, make_run
+
+_ORANGE, _DIM_GREEN = (255, 140, 0), (0, 150, 0)
+_READ_OUT = {
+    **{"concentration": 2.0, "mode_cosine": 0.95, "max_loops": 50, "min_area": 5},
+    "split_components": True,
+}
+
+
+def example():
+    """Red touches orange; a third is green. Small green and dim green are no objects."""
+    shapes = [(2, 2, 12, 12, RED), (2, 12, 12, 22, _ORANGE), (2, 28, 12, 38, GREEN)]
+    false = [(20, 2, 23, 5, GREEN), (20, 12, 30, 22, _DIM_GREEN)]
+    image = paint(34, 40, shapes + false)
+    instance = np.zeros([34, 40], np.int32)
+    for k, (y, x, y_end, x_end, _) in enumerate(shapes):
+        instance[y:y_end, x:x_end] = k + 1
+    labels = {"instance": instance, "semantic": np.array([0, 1, 1, 2], np.int32)[instance]}
+    return {"image": tf.constant(image[None])} | {
+        name: tf.constant(x[None]) for name, x in labels.items()
+    }
+
+
+def tune(figure="pq", examples=None, read_out=_READ_OUT):
+    run = TrainedRun({"task": "instances", "read_out": read_out}, colour_model(), 1)
+    examples = [example()] if examples is None else examples
+    return tuning.tune(run, lambda: examples, [60.0], [5, 20], figure)
+
+
+def test_tune_finds_concentration_area_and_score():
+    tried = tune()
+    best = tried[0]
+    assert (best.concentration, best.min_area, best.figure) == (60.0, 20, 1.0)
+    # Dim green is given up: its probability is 0.66, that of the others above 0.9.
+    assert 0.6 < best.min_score <= 0.96
+    figures = {choice[:3]: choice.figure for choice in tried}
+    # Own arguments merge red and orange; then the small square goes, then dim green.
+    own = (2.0, 5, None)
+    assert figures[own] < figures[60.0, 5, None] < figures[60.0, 20, None] < 1
+    ranked = [choice.figure for choice in tried]
+    assert ranked == sorted(ranked, reverse=True)
+
+
+def test_tune_keeps_the_run_s_own_where_nothing_is_better():
+    # No object, none found: every figure is nan.
+    empty = {name: tf.zeros_like(x) for name, x in example().items()}
+    assert tune(examples=[empty])[0][:3] == (2.0, 5, None)
+
+
+def test_tune_refuses_no_pictures_and_tasks_without_read_out():
+    with pytest.raises(ValueError, match="no picture to tune on"):
+        tune(examples=[])
+    run = TrainedRun({"task": "semantic", "read_out": {}}, colour_model(), 1)
+    with pytest.raises(ValueError, match="task semantic has no read-out"):
+        tuning.tune(run, list, [1.0], [1], "pq")
+
+
+def test_tune_main_writes_what_restore_run_takes(tmp_path, monkeypatch, capsys):
+    run_dir = make_run(tmp_path / "run", seed=1, settings=INSTANCES)
+    run_folder.write_read_out(run_dir, {"max_loops": 40})
+    choices = [tuning.Choice(30.0, 10, 0.5, 0.9), tuning.Choice(60.0, 20, None, 0.8)]
+    asked = []
+    monkeypatch.setattr(tuning, "tune", lambda *arguments: asked.append(arguments) or choices)
+    monkeypatch.setattr(tune_main.shards, "list_shards", lambda _: ["a"])
+    monkeypatch.setattr(tune_main.shards, "count_examples", lambda _: 3)
+    flags.FLAGS.unparse_flags()
+    flags.FLAGS(["tune", f"--run_dir={run_dir}", "--shards=val-*"])
+    tune_main.main(["tune"])
+    assert asked[0][2] == [15.0, 30.0, 60.0, 120.0]  # the run's own is 60
+    read_out = restore_run(run_dir).settings["read_out"]
+    assert read_out == INSTANCES["read_out"] | {
+        **{"concentration": 30.0, "min_area": 10, "min_score": 0.5, "max_loops": 40}
+    }
+    record = json.loads((tmp_path / "run" / "tuning.json").read_text())
+    assert record["figure"] == "pq" and len(record["tried"]) == 2
+    assert "30" in capsys.readouterr().out
