@@ -27,17 +27,23 @@ def pad_tables(tables: dict[str, tf.Tensor], num_rows: int) -> dict[str, tf.Tens
 
 
 def first_rows(
-    rows: dict[str, tf.Tensor], num_images: tf.Tensor, tables: Sequence[str]
+    rows: dict[str, tf.Tensor],
+    num_images: tf.Tensor,
+    tables: Sequence[str],
+    count: str = "num_instances",
 ) -> dict[str, tf.Tensor]:
     """Returns the rows of the batch itself, tables cut to the most instances of a picture.
 
     Args:
-      rows: outputs [N or more, …] by name, `num_instances` among them.
+      rows: outputs [N or more, …] by name.
       num_images: N.
       tables: the names of those that hold a row an instance, [N or more, K, …].
+      count: the name of the output that says how many rows hold one; not looked at without tables.
     """
     rows = {name: x[:num_images] for name, x in rows.items()}
-    most = tf.reduce_max(tf.concat([rows["num_instances"], [0]], axis=0))
+    if not tables:
+        return rows
+    most = tf.reduce_max(tf.concat([rows[count], [0]], axis=0))
     return {name: x[:, :most] if name in tables else x for name, x in rows.items()}
 
 

@@ -8,14 +8,13 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-NAMES = ("serving_default", "serving_bytes", "embedding")  # of every module
-
 IMAGE = (tf.TensorSpec([None, None, None, 3], tf.uint8, name="image"),)
 IMAGE_BYTES = (tf.TensorSpec([None], tf.string, name="image_bytes"),)
 
 # Of the names that mean the same in every module.
 MEANINGS = {
     "image": "pictures, red, green, blue in 0..255",
+    "examples": "tf.Example records with an encoded picture under image/encoded",
     "image_bytes": "encoded pictures, JPEG, PNG, BMP or GIF (first frame); sizes may differ",
     "height": "of the picture, in pixels",
     "width": "of the picture, in pixels",
@@ -23,7 +22,7 @@ MEANINGS = {
 
 
 def at_least_one_image(image: tf.Tensor) -> tf.Tensor:
-    """Returns image [N, H, W, 3] itself, and for N = 0 a black one [1, H, W, 3].
+    """Returns image [N, H, W, C] itself, and for N = 0 a black one [1, H, W, C].
 
     Neither the convolutions nor `tf.map_fn` take every batch of none; the outputs are cut back.
     """

@@ -9,20 +9,22 @@ import keras
 import tensorflow as tf
 
 import rpe_tf
-from export import boundary_module, instances_module, semantic_module, serving_module
-from export.signatures import NAMES, describe_signatures
+from export.answers import Answers
+from export.boundary_answers import boundary_answers
+from export.instance_answers import instances_answers, proposals_answers
+from export.semantic_answers import semantic_answers
+from export.served_module import ServedModule
+from export.signatures import describe_signatures
 from export.trained_run import TrainedRun
 from rpe_tf.saved_model import list_versions
 
-# What a task is served by, and the meanings of the names there.
-SERVED_BY = {
-    "boundary": (boundary_module.BoundaryModule, boundary_module.MEANINGS),
-    "instances": (instances_module.InstancesModule, instances_module.MEANINGS),
-    "proposals": (serving_module.ServingModule, serving_module.MEANINGS),
-    "semantic": (semantic_module.SemanticModule, semantic_module.MEANINGS),
+# How a task answers: model, read-out arguments → Answers.
+ANSWERS = {
+    "boundary": boundary_answers,
+    "instances": instances_answers,
+    "proposals": proposals_answers,
+    "semantic": semantic_answers,
 }
-# What a task serves beside NAMES, and the meanings of the names there.
-MORE_SIGNATURES = {"proposals": {"proposals": serving_module.PROPOSAL_MEANINGS}}
 
 
 def write_version(run: TrainedRun, export_dir: str, *, version: int | None, metrics: dict) -> str:
@@ -66,14 +68,15 @@ def folder_size(folder: str) -> int:
 
 
 def _write_model(run: TrainedRun, folder: str, metrics: dict) -> None:
-    module_class, meanings = SERVED_BY[run.settings["task"]]
-    module = module_class(run.model, run.settings["read_out"])
-    more = MORE_SIGNATURES.get(run.settings["task"], {})
-    signatures = {name: getattr(module, name).get_concrete_function() for name in (*NAMES, *more)}
+    answers = ANSWERS[run.settings["task"]](run.model, run.settings["read_out"])
+    module = ServedModule(run.model, answers)
+    signatures = {
+        name: getattr(module, name).get_concrete_function() for name in module.signature_names
+    }
     tf.saved_model.save(module, folder, signatures=signatures)
     described = {}
     for name, function in signatures.items():
-        described |= describe_signatures({name: function}, more.get(name, meanings))
+        described |= describe_signatures({name: function}, _meanings(answers, name))
     info = {
         "task": run.settings["task"],
         "step": run.step,
@@ -90,3 +93,10 @@ def _write_model(run: TrainedRun, folder: str, metrics: dict) -> None:
     with open(os.path.join(folder, "model_info.json"), "w", encoding="utf-8") as file:
         json.dump(info, file, indent=2, ensure_ascii=False)
         file.write("\n")
+
+
+def _meanings(answers: Answers, name: str) -> dict[str, str]:
+    """Returns the meanings of the inputs and outputs of a signature."""
+    if name == "proposals":
+        return answers.proposal_meanings
+    return {**answers.meanings, **{k: x.meaning for k, x in answers.parameters.items()}}

@@ -37,7 +37,7 @@ def read_out_classed(
     *,
     concentration: float | tf.Tensor,
     mode_cosine: float = MODE_COSINE,
-    max_loops: int = 50,
+    max_loops: int | tf.Tensor = 50,
     min_area: int | tf.Tensor = 1,
     split_components: bool = True,
     scorer: dict | None = None,

@@ -40,7 +40,7 @@ def group(
     concentration: float | tf.Tensor,
     *,
     tolerance: float = 1e-3,
-    max_loops: int = 50,
+    max_loops: int | tf.Tensor = 50,
     mode_cosine: float = MODE_COSINE,
     max_modes: int = MAX_REPRESENTATIVES,
 ) -> Groups:
@@ -63,9 +63,9 @@ def group(
       MAX_REPRESENTATIVES weighted points.
 
     Raises:
-      ValueError: if max_loops < 0 or concentration ≤ 0.
+      ValueError: if max_loops < 0 or concentration ≤ 0; tensors are not looked into.
     """
-    if max_loops < 0:
+    if isinstance(max_loops, int) and max_loops < 0:
         raise ValueError(f"max_loops must be 0 or more, got {max_loops}; 50 is the default")
     check_grouping_arguments(concentration, 0, 1.0)
     points = unit_or_zero(embedding)
@@ -97,7 +97,7 @@ def _converge(
     concentration: float | tf.Tensor,
     cosine: tf.Tensor,
     tolerance: float,
-    max_loops: int,
+    max_loops: int | tf.Tensor,
 ) -> tuple[Merged, tf.Tensor, tf.Tensor]:
     """Returns where the points end, the loops used and the last loop's largest movement.
 

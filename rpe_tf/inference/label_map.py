@@ -28,9 +28,9 @@ def read_out(
     *,
     concentration: float | tf.Tensor,
     mode_cosine: float = MODE_COSINE,
-    max_loops: int = 50,
+    max_loops: int | tf.Tensor = 50,
     min_area: int | tf.Tensor = 1,
-    background: str = "border",
+    background: str | tf.Tensor = "border",
     min_score: float | tf.Tensor | None = None,
 ) -> Instances:
     """Returns the instances of a picture: converged grouping, every pixel to its nearest mode.
@@ -46,7 +46,7 @@ def read_out(
       max_loops: loops at the most.
       min_area: pixels an instance must have.
       background: which group is background, id 0. "border": the largest that touches the border;
-        "largest"; "none": no group is.
+        "largest"; "none": no group is. Or its index in BACKGROUNDS, a scalar int32.
       min_score: that an instance must have, see `keep_scored`; None for any.
 
     Returns:
@@ -55,8 +55,10 @@ def read_out(
     Raises:
       ValueError: if background is unknown, or as `group`.
     """
-    if background not in BACKGROUNDS:
-        raise ValueError(f"background must be one of {BACKGROUNDS}, got {background!r}")
+    if isinstance(background, str):
+        if background not in BACKGROUNDS:
+            raise ValueError(f"background must be one of {BACKGROUNDS}, got {background!r}")
+        background = BACKGROUNDS.index(background)
     height, width = tf.shape(embedding)[0], tf.shape(embedding)[1]
     pixels = unit_or_zero(tf.reshape(embedding, [-1, embedding.shape[-1]]))
     groups = group(pixels, concentration, max_loops=max_loops, mode_cosine=mode_cosine)
@@ -74,23 +76,24 @@ def read_out(
     return keep_scored(found, min_score)
 
 
-def _rank(mode: tf.Tensor, num_modes: tf.Tensor, background: str) -> tuple[tf.Tensor, tf.Tensor]:
+def _rank(
+    mode: tf.Tensor, num_modes: tf.Tensor, background: int | tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the map with ids by falling area (0 the background), and the areas of ids 1..K.
 
-    The mode num_modes is that of pixels without a direction: background too.
+    The mode num_modes is that of pixels without a direction: background too. background is an
+    index in BACKGROUNDS.
     """
     areas = _count(mode, num_modes)
-    order_key = areas
-    if background != "none":
-        may_be = areas
-        if background == "border":
-            edges = tf.concat([mode[0], mode[-1], mode[:, 0], mode[:, -1]], axis=0)
-            may_be = tf.where(_count(edges, num_modes) > 0, areas, tf.zeros_like(areas))
-        # Compared, as converters fail on one_hot of a scalar.
-        chosen = tf.range(num_modes) == tf.argmax(may_be, output_type=tf.int32)
-        order_key = tf.where(chosen, tf.size(mode) + 1, areas)
+    edges = tf.concat([mode[0], mode[-1], mode[:, 0], mode[:, -1]], axis=0)
+    is_chosen_from = (background != 0) | (_count(edges, num_modes) > 0)
+    may_be = tf.where(is_chosen_from, areas, tf.zeros_like(areas))
+    # Compared, as converters fail on one_hot of a scalar.
+    is_background = tf.range(num_modes) == tf.argmax(may_be, output_type=tf.int32)
+    is_background &= background != 2
+    order_key = tf.where(is_background, tf.size(mode) + 1, areas)
     order = tf.argsort(order_key, direction="DESCENDING", stable=True)
-    first_id = 1 if background == "none" else 0
+    first_id = tf.where(background == 2, 1, 0)
     new_id = tf.scatter_nd(order[:, tf.newaxis], tf.range(num_modes) + first_id, [num_modes])
     num_empty = tf.math.count_nonzero(areas == 0, dtype=tf.int32)
     sorted_areas = tf.gather(areas, order)[: num_modes - num_empty]

@@ -49,7 +49,8 @@ class ScaleAndPad(keras.layers.Layer):
         scaled = self._scale(tf.cast(image, tf.float32))
         scaled = tf.cast(scaled, self.compute_dtype)
         for axis in (1, 2):
-            padded = shape[axis] + -shape[axis] % self.multiple
+            # Not -shape % multiple: converters take the sign of a remainder from its dividend.
+            padded = (shape[axis] + self.multiple - 1) // self.multiple * self.multiple
             scaled = tf.gather(scaled, tf.minimum(tf.range(padded), shape[axis] - 1), axis=axis)
         return scaled
 

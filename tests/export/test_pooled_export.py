@@ -12,8 +12,9 @@ import tensorflow as tf
 from PIL import Image
 
 import rpe_tf
+from export.instance_answers import POOLED_MEANINGS, proposals_answers
 from export.prediction_files import pooled_results
-from export.serving_module import PROPOSAL_MEANINGS, ServingModule
+from export.served_module import ServedModule
 from rpe_tf.inference.pooling import pool_proposals, pooling_arguments
 from rpe_tf.metrics.rle import rle_decode
 from rpe_tf.saved_model import POOLED_DTYPE, PooledPrediction, Segmenter
@@ -25,13 +26,13 @@ _TABLES = ("source", "boxes", "areas", "scores")
 def module(exported):
     """Of the exported run, with three concentrations in its settings."""
     settings = {**exported.run.settings["read_out"], "concentrations": [240.0, 30.0, 60.0]}
-    return ServingModule(exported.run.model, settings)
+    return ServedModule(exported.run.model, proposals_answers(exported.run.model, settings))
 
 
 def test_proposals_signature_pools_the_concentrations_of_the_settings(exported, module, pictures):
     images = np.stack(pictures[:2])
     served = module.proposals(tf.constant(images))
-    assert set(served) <= set(PROPOSAL_MEANINGS)
+    assert set(served) <= set(POOLED_MEANINGS)
     assert served["maps"].shape == (2, 3, 45, 70)
     settings = {**exported.run.settings["read_out"], "concentrations": [30.0, 60.0, 240.0]}
     pool = tf.function(lambda x: pool_proposals(x, **pooling_arguments(settings)))
@@ -92,7 +93,7 @@ def test_signature_is_described_beside_the_model(exported):
         **{"source": [None, None, 2], "boxes": [None, None, 4]},
         **{"areas": [None, None], "scores": [None, None]},
     }
-    assert described["outputs"]["scores"]["meaning"] == PROPOSAL_MEANINGS["scores"]
+    assert described["outputs"]["scores"]["meaning"] == POOLED_MEANINGS["scores"]
 
 
 def test_propose_refuses_an_export_without_the_signature(exported, pictures):

@@ -47,12 +47,13 @@ def test_write_version_describes_boundaries(exported_boundary):
             "height": ("int32", [None]),
             "width": ("int32", [None]),
         },
+        "tf_example": shapes["serving_bytes"],
     }
     assert "8-bit grey PNG" in outputs["serving_bytes"]["boundary_bytes"]["meaning"]
 
 
 def test_every_task_is_served_and_compared():
-    assert set(version_folder.SERVED_BY) == set(COMPARISONS) == set(TASKS)
+    assert set(version_folder.ANSWERS) == set(COMPARISONS) == set(TASKS)
 
 
 def test_write_version_leaves_nothing_when_it_fails(exported, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from export.boundary_module import MEANINGS, BoundaryModule
+from export.boundary_answers import MEANINGS, boundary_answers
 from export.version_folder import write_version
 
 
@@ -119,7 +119,7 @@ def test_serving_bytes_refuses_what_is_no_picture(exported_boundary, pictures):
 
 def test_signatures_have_documented_names(exported_boundary):
     signatures = exported_boundary.loaded.signatures
-    assert sorted(signatures) == ["embedding", "serving_bytes", "serving_default"]
+    assert sorted(signatures) == ["embedding", "serving_bytes", "serving_default", "tf_example"]
     used = set()
     for function in signatures.values():
         used |= {*function.structured_input_signature[1], *function.structured_outputs}
@@ -153,6 +153,6 @@ def test_several_scales_give_the_mean_of_the_maps(exported_boundary, pictures, t
 
 
 @pytest.mark.parametrize("scales", [[], [1.0, 0.0]])
-def test_boundary_module_refuses_bad_scales_before_tracing(exported_boundary, scales):
+def test_boundary_answers_refuse_bad_scales_before_tracing(exported_boundary, scales):
     with pytest.raises(ValueError, match="scales must be at least one number above 0"):
-        BoundaryModule(exported_boundary.run.model, {"scales": scales})
+        boundary_answers(exported_boundary.run.model, {"scales": scales})

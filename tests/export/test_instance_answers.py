@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from export.instances_module import MEANINGS, InstancesModule
+from export.instance_answers import INSTANCES_MEANINGS, instances_answers
 from export.parity import classed_maps, share_apart
+from export.served_module import ServedModule
 from rpe_tf.inference.instance_scoring import FEATURES
 from tests.colour_model import BLUE, GREEN, PROBABILITY, RED, colour_model, paint
 
@@ -26,7 +27,12 @@ AREAS, CLASSES = [30, 20, 16], [2, 1, 1]
 
 @pytest.fixture(scope="module")
 def module():
-    return InstancesModule(colour_model(), {"concentration": 36.0, "min_area": 3})
+    return serve_instances({"concentration": 36.0, "min_area": 3})
+
+
+def serve_instances(arguments):
+    model = colour_model()
+    return ServedModule(model, instances_answers(model, arguments))
 
 
 def _numpy(outputs):
@@ -59,7 +65,7 @@ def test_serving_default_of_a_known_scene(module):
     semantic[10, 3:5] = 3  # too small for an instance, and a class all the same
     np.testing.assert_array_equal(found["instance"], [expected])
     np.testing.assert_array_equal(found["semantic"], [semantic])
-    assert set(found) <= set(MEANINGS)
+    assert set(found) <= set(INSTANCES_MEANINGS)
 
 
 def test_serving_default_batch_equals_singles_and_pads_the_tables(module):
@@ -98,7 +104,9 @@ def test_serving_bytes_mixed_sizes_equal_serving_default(module):
     pictures = [SCENE, SCENE[:7, :14], SCENE[:1, :1]]
     outputs = _numpy(module.serving_bytes(tf.constant([_png(x) for x in pictures])))
     assert outputs["height"].tolist() == [12, 7, 1] and outputs["width"].tolist() == [20, 14, 1]
-    assert outputs["num_instances"].tolist() == [3, 3, 0] and set(outputs) <= set(MEANINGS)
+    assert outputs["num_instances"].tolist() == [3, 3, 0] and set(outputs) <= set(
+        INSTANCES_MEANINGS
+    )
     for n, picture in enumerate(pictures):
         height, width = picture.shape[:2]
         single = _serve(module, picture)
@@ -119,31 +127,124 @@ def test_signatures_answer_an_empty_batch_with_empty_outputs(module):
         module.serving_default(nothing),
         module.serving_bytes(tf.zeros([0], tf.string)),
         module.embedding(nothing),
+        module.group(*module.embedding(nothing).values(), *choose(0)),
     )
     for outputs in answers:
         assert all(x.shape[0] == 0 for x in outputs.values())
     assert answers[0]["boxes"].shape == answers[1]["boxes"].shape == (0, 0, 4)
 
 
+def choose(num, concentration=36.0, max_loops=50, min_area=3, min_score=-np.inf):
+    """The parameters of num pictures, as the tuned signatures take them, in their order."""
+    values = (concentration, max_loops, min_area, min_score)
+    dtypes = (tf.float32, tf.int32, tf.int32, tf.float32)
+    return [
+        tf.constant(np.broadcast_to(value, [num]), dtype)
+        for value, dtype in zip(values, dtypes, strict=True)
+    ]
+
+
+def test_tuned_signatures_with_the_defaults_are_the_plain_ones(module):
+    images = np.stack([SCENE, SCENE[::-1]])
+    pngs = tf.constant([_png(SCENE), _png(SCENE[:7, :14])])
+    for plain, tuned, given in (
+        (module.serving_default, module.serving_default_tuned, tf.constant(images)),
+        (module.serving_bytes, module.serving_bytes_tuned, pngs),
+    ):
+        expected, found = _numpy(plain(given)), _numpy(tuned(given, *choose(2)))
+        assert set(found) == set(expected)
+        for name, value in expected.items():
+            np.testing.assert_array_equal(found[name], value)
+
+
+def test_tuned_signatures_take_a_value_a_picture(module):
+    images = tf.constant(np.stack([SCENE] * 3))
+    # Of 30, 20 and 16 pixels, and all of class 1 at a score above that of class 2.
+    chosen = choose(3, min_area=[3, 18, 3], min_score=[-np.inf, -np.inf, 2.0])
+    found = _numpy(module.serving_default_tuned(images, *chosen))
+    assert found["num_instances"].tolist() == [3, 2, 0]
+    share = np.mean(found["instance"] == 0, axis=(1, 2))
+    np.testing.assert_allclose(found["background_share"], share, rtol=1e-6)
+    # At a kernel as wide as the sphere red and green, side by side, are one.
+    wide = _numpy(module.serving_default_tuned(images[:1], *choose(1, concentration=0.1)))
+    assert wide["num_instances"].tolist() == [2] and wide["areas"].tolist() == [[50, 16]]
+    none = _numpy(module.serving_default_tuned(images[:1], *choose(1, max_loops=0)))
+    assert none["num_loops"].tolist() == [0]
+
+
+def test_group_regroups_without_the_net(module):
+    images = tf.constant(np.stack([SCENE, SCENE[:, ::-1]]))
+    given = module.embedding(images)
+    assert set(given) == {"embedding", "logit"}
+    chosen = choose(2, min_area=[18, 3])
+    expected = _numpy(module.serving_default_tuned(images, *chosen))
+    found = _numpy(module.group(given["embedding"], given["logit"], *chosen))
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
+    graph = module.group.get_concrete_function().graph.as_graph_def()
+    # Of the net nothing is in it.
+    assert "Colours" not in str([node.name for node in graph.node])
+
+
+def test_tf_example_answers_as_its_pictures(module):
+    pngs = [_png(SCENE), _png(SCENE[:7, :14])]
+    records = [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={
+                    "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[png])),
+                    "other": tf.train.Feature(int64_list=tf.train.Int64List(value=[3])),
+                }
+            )
+        ).SerializeToString()
+        for png in pngs
+    ]
+    expected, found = module.serving_bytes(tf.constant(pngs)), module.tf_example(records)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"concentration": 0.0}, "concentration is outside its range"),
+        ({"max_loops": -1}, "max_loops is outside its range"),
+        ({"min_area": 0}, "min_area is outside its range"),
+        ({"min_score": np.nan}, "min_score is outside its range"),
+    ],
+)
+def test_tuned_signatures_refuse_values_outside_their_range(module, change, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        module.serving_default_tuned(tf.constant(SCENE[np.newaxis]), *choose(1, **change))
+
+
+def test_tuned_signatures_refuse_another_number_of_values(module):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must have one value a picture"):
+        module.serving_default_tuned(tf.constant(SCENE[np.newaxis]), *choose(2))
+
+
 def test_the_scorer_of_the_settings_is_in_the_module():
     weights = [float(name == "height") for name in FEATURES]
     scorer = {"features": list(FEATURES), "weights": weights, "bias": 0.5}
     arguments = {"concentration": 36.0, "min_area": 3, "scorer": scorer}
-    found = _serve(InstancesModule(colour_model(), arguments), SCENE)
+    found = _serve(serve_instances(arguments), SCENE)
     np.testing.assert_allclose(found["scores"], [[0.5 + h / 12 for h in (5, 5, 4)]], rtol=1e-6)
 
 
-def test_instances_module_refuses_more_classes_than_8_bits_hold():
+def test_instances_answers_refuse_more_classes_than_8_bits_hold():
     image = keras.Input([None, None, 3], dtype="uint8")
     logit = keras.layers.Rescaling(1.0, dtype="float32")(image)
     model = types.SimpleNamespace(output={"logit": keras.layers.Conv2D(256, 1)(logit)})
     with pytest.raises(ValueError, match="holds 255 classes, the model has 256"):
-        InstancesModule(model, {"concentration": 36.0})
+        instances_answers(model, {"concentration": 36.0})
 
 
 def test_the_export_equals_the_checkpoint_at_two_sizes(exported_instances, pictures):
     signatures = exported_instances.loaded.signatures
-    assert sorted(signatures) == ["embedding", "serving_bytes", "serving_default"]
+    assert sorted(signatures) == [
+        *("embedding", "group", "serving_bytes", "serving_bytes_tuned"),
+        *("serving_default", "serving_default_tuned", "tf_example"),
+    ]
     for batch in (np.stack(pictures[:2]), pictures[2][np.newaxis]):
         embedding = signatures["embedding"](image=tf.constant(batch))["embedding"].numpy()
         ours = exported_instances.run.model(tf.constant(batch), training=False)

@@ -2,14 +2,15 @@
 
 import inspect
 import io
+import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from export.instance_answers import MAX_INSTANCES, POOLED_MEANINGS
 from export.parity import read_out_maps
-from export.serving_module import MAX_INSTANCES, MEANINGS, PROPOSAL_MEANINGS
 from rpe_tf.inference.grouping import group
 from rpe_tf.inference.label_map import read_out
 from rpe_tf.saved_model import decode_rgb
@@ -176,12 +177,48 @@ def test_saved_model_has_ops_of_tensorflow_alone(request, fixture, expected):
 
 def test_signatures_have_documented_names(exported):
     signatures = exported.loaded.signatures
-    assert sorted(signatures) == ["embedding", "proposals", "serving_bytes", "serving_default"]
-    inputs = dict.fromkeys(signatures, "image") | {"serving_bytes": "image_bytes"}
+    tuned = {"concentration", "max_loops", "min_area", "min_score", "background"}
+    assert {
+        name: set(function.structured_input_signature[1]) for name, function in signatures.items()
+    } == {
+        "embedding": {"image"},
+        "group": {"embedding", *tuned},
+        "proposals": {"image"},
+        "serving_bytes": {"image_bytes"},
+        "serving_bytes_tuned": {"image_bytes", *tuned},
+        "serving_default": {"image"},
+        "serving_default_tuned": {"image", *tuned},
+        "tf_example": {"examples"},
+    }
+    with open(f"{exported.export_dir}/1/model_info.json") as file:
+        described = json.load(file)["signatures"]
     for name, function in signatures.items():
-        assert list(function.structured_input_signature[1]) == [inputs[name]]
-        meanings = PROPOSAL_MEANINGS if name == "proposals" else MEANINGS
-        assert set(function.structured_outputs) <= set(meanings)
+        assert set(described[name]["inputs"]) == set(function.structured_input_signature[1])
+        assert set(described[name]["outputs"]) == set(function.structured_outputs)
+    assert set(signatures["proposals"].structured_outputs) <= set(POOLED_MEANINGS)
+
+
+def test_serving_default_tuned_takes_a_background_a_picture(exported, pictures):
+    image = np.stack([pictures[0]] * 3)
+    read_out = exported.run.settings["read_out"]
+    tuned = {
+        "concentration": np.full(3, read_out["concentration"], np.float32),
+        **{name: np.full(3, read_out[name], np.int32) for name in ("max_loops", "min_area")},
+        "min_score": np.full(3, -np.inf, np.float32),
+        "background": np.array([b"border", b"none", b"largest"]),
+    }
+    found = _serve(exported, "serving_default_tuned", image=image, **tuned)
+    plain = _serve(exported, "serving_default", image=image[:1])
+    num = plain["num_instances"][0]
+    assert found["num_instances"].tolist() == [num, num + 1, num]
+    np.testing.assert_array_equal(found["instance"][0], plain["instance"][0])
+    assert found["instance"][1].min() == 1 and found["background_share"][1] == 0
+    embedding = _serve(exported, "embedding", image=image)
+    again = _serve(exported, "group", **embedding, **tuned)
+    for name, value in found.items():
+        np.testing.assert_array_equal(again[name], value)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="background is outside its range"):
+        _serve(exported, "serving_default_tuned", image=image, **{**tuned, "background": ["x"] * 3})
 
 
 def test_serving_default_finds_the_read_out_of_the_settings(exported, pictures):
