@@ -60,5 +60,27 @@ def describe_signatures(signatures: dict, meanings: dict[str, str]) -> dict[str,
     }
 
 
+def format_signatures(described: dict[str, dict]) -> str:
+    """Returns `describe_signatures` as markdown, a section a signature, N the pictures."""
+    lines = ["# Signatures", "", "N is the number of pictures; `?` is any length."]
+    for name, parts in described.items():
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            "| | name | type | shape | meaning |",
+            "|---|---|---|---|---|",
+        ]
+        for kind in ("inputs", "outputs"):
+            for key, tensor in parts[kind].items():
+                sides = ["?" if side is None else str(side) for side in tensor["shape"]]
+                shape = ", ".join(["N", *sides[1:]])
+                lines.append(
+                    f"| {kind[:-1]} | `{key}` | {tensor['dtype']} | [{shape}] | "
+                    f"{tensor['meaning']} |"
+                )
+    return "\n".join(lines) + "\n"
+
+
 def _inputs(function: Callable) -> list[tf.TensorSpec]:
     return [x for x in tf.nest.flatten(function.structured_input_signature) if hasattr(x, "dtype")]

@@ -14,7 +14,7 @@ from export.boundary_answers import boundary_answers
 from export.instance_answers import instances_answers, proposals_answers
 from export.semantic_answers import semantic_answers
 from export.served_module import ServedModule
-from export.signatures import describe_signatures
+from export.signatures import describe_signatures, format_signatures
 from export.trained_run import TrainedRun
 from rpe_tf.saved_model import list_versions
 
@@ -28,7 +28,7 @@ ANSWERS = {
 
 
 def write_version(run: TrainedRun, export_dir: str, *, version: int | None, metrics: dict) -> str:
-    """Returns the version folder written: SavedModel and model_info.json.
+    """Returns the version folder written: SavedModel, model_info.json and signatures.md.
 
     Written beside its final place under a name that is no number, then renamed: whoever polls
     export_dir sees all of it or nothing. On failure nothing is left.
@@ -93,6 +93,8 @@ def _write_model(run: TrainedRun, folder: str, metrics: dict) -> None:
     with open(os.path.join(folder, "model_info.json"), "w", encoding="utf-8") as file:
         json.dump(info, file, indent=2, ensure_ascii=False)
         file.write("\n")
+    with open(os.path.join(folder, "signatures.md"), "w", encoding="utf-8") as file:
+        file.write(format_signatures(described))
 
 
 def _meanings(answers: Answers, name: str) -> dict[str, str]:

@@ -28,6 +28,15 @@ def test_write_version_describes_the_model_beside_it(exported):
     assert (image["dtype"], image["shape"]) == ("uint8", [None, None, None, 3])
     assert set(info["signatures"]["serving_bytes"]["inputs"]) == {"image_bytes"}
     assert default["outputs"]["boxes"]["shape"] == [None, None, 4]
+    with open(os.path.join(folder, "signatures.md")) as file:
+        text = file.read()
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == list(
+        info["signatures"]
+    )
+    assert "| input | `image` | uint8 | [N, ?, ?, 3] | pictures, red, green, blue" in text
+    for name, signature in info["signatures"].items():
+        for key in (*signature["inputs"], *signature["outputs"]):
+            assert f"`{key}`" in text.split(f"## {name}\n")[1].split("## ")[0]
 
 
 def test_write_version_describes_boundaries(exported_boundary):
