@@ -101,7 +101,8 @@ def pad_to_multiple(example: dict[str, tf.Tensor], stride: int) -> dict[str, tf.
       stride: at least 1.
 
     Returns:
-      A new dict; right of and below the picture the image is 0 and label maps are void, -1.
+      A new dict; right of and below the picture the image repeats its last column and row, as
+      models pad what they are given, and label maps are void, -1.
 
     Raises:
       ValueError: the stride is below 1, or there is no such image.
@@ -111,7 +112,10 @@ def pad_to_multiple(example: dict[str, tf.Tensor], stride: int) -> dict[str, tf.
     size = tf.shape(example["image"])[:2]
     more = -size % stride
     paddings = [[0, more[0]], [0, more[1]]]
-    image = tf.pad(example["image"], [*paddings, [0, 0]])
+    image = example["image"]
+    for axis in (0, 1):
+        rows = tf.range(size[axis] + more[axis])
+        image = tf.gather(image, tf.minimum(rows, size[axis] - 1), axis=axis)
     maps = {
         name: tf.pad(labels, paddings, constant_values=warp.VOID)
         for name, labels in _label_maps(example).items()

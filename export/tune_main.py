@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
     if min(concentrations) <= 0 or min(min_areas) < 1:
         raise ValueError("--concentrations must be above 0 and --min_areas 1 or more")
     paths = shards.list_shards(_SHARDS.value)
-    num_pictures = min(_NUM_PICTURES.value, shards.count_examples(paths))
+    num_pictures = min(_NUM_PICTURES.value, sum(shards.count_examples(paths)))
 
     with command_line.progress_bar(2 * num_pictures, "tuning", "pictures") as bar:
 

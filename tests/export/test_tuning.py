@@ -1,18 +1,23 @@
 """Read-out arguments are found where the picture says what they must be."""
 
 import json
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl import flags
 
-from export import tune_main, tuning
+from data_pipeline import conversion
+from data_pipeline.labelled_picture import LabelledPicture, Source
+from export import tuning
 from export.trained_run import TrainedRun, restore_run
 from rpe_tf import run_folder
 from tests.colour_model import GREEN, RED, colour_model, paint
 from tests.export.conftest import INSTANCES, make_run
 
+_ROOT = pathlib.Path(__file__).parents[2]
 _ORANGE, _DIM_GREEN = (255, 140, 0), (0, 150, 0)
 _READ_OUT = {
     **{"concentration": 2.0, "mode_cosine": 0.95, "max_loops": 50, "min_area": 5},
@@ -68,22 +73,37 @@ def test_tune_refuses_no_pictures_and_tasks_without_read_out():
         tuning.tune(run, list, [1.0], [1], "pq")
 
 
-def test_tune_main_writes_what_restore_run_takes(tmp_path, monkeypatch, capsys):
+def _picture(source):
+    rng = np.random.default_rng(source.details)
+    instance = np.zeros([24, 32], np.int32)
+    instance[4:14, 4:14], instance[4:14, 18:28] = 1, 2
+    image = rng.integers(0, 256, [24, 32, 3]).astype(np.uint8)
+    return LabelledPicture(image, instance, (instance > 0).astype(np.int32))
+
+
+def _tune(run_dir, folder, *flags):
+    command = [sys.executable, "-m", "export.tune_main", f"--run_dir={run_dir}"]
+    command += [f"--shards={folder}/val-*", *flags]
+    return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
+
+
+def test_tune_main_writes_what_restore_run_takes(tmp_path):
+    sources = [Source(f"p_{k}", details=k) for k in range(3)]
+    conversion.write_split(_picture, sources, str(tmp_path), "val", num_shards=1)
     run_dir = make_run(tmp_path / "run", seed=1, settings=INSTANCES)
     run_folder.write_read_out(run_dir, {"max_loops": 40})
-    choices = [tuning.Choice(30.0, 10, 0.5, 0.9), tuning.Choice(60.0, 20, None, 0.8)]
-    asked = []
-    monkeypatch.setattr(tuning, "tune", lambda *arguments: asked.append(arguments) or choices)
-    monkeypatch.setattr(tune_main.shards, "list_shards", lambda _: ["a"])
-    monkeypatch.setattr(tune_main.shards, "count_examples", lambda _: 3)
-    flags.FLAGS.unparse_flags()
-    flags.FLAGS(["tune", f"--run_dir={run_dir}", "--shards=val-*"])
-    tune_main.main(["tune"])
-    assert asked[0][2] == [15.0, 30.0, 60.0, 120.0]  # the run's own is 60
+    done = _tune(run_dir, tmp_path, "--concentrations=20", "--min_areas=5", "--num_pictures=2")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run" / "tuning.json").read_text())
+    best = record["tried"][0]
+    assert record["figure"] == "pq" and best["concentration"] in (60.0, 20.0)
     read_out = restore_run(run_dir).settings["read_out"]
     assert read_out == INSTANCES["read_out"] | {
-        **{"concentration": 30.0, "min_area": 10, "min_score": 0.5, "max_loops": 40}
+        **{name: best[name] for name in ("concentration", "min_area", "min_score")},
+        "max_loops": 40,
     }
-    record = json.loads((tmp_path / "run" / "tuning.json").read_text())
-    assert record["figure"] == "pq" and len(record["tried"]) == 2
-    assert "30" in capsys.readouterr().out
+    assert f"{best['concentration']:13.4g}" in done.stdout
+    # What was found stays where a flag is refused.
+    before = run_folder.read_found(run_dir)
+    assert _tune(run_dir, tmp_path, "--concentrations=20", "--min_areas=0").returncode == 1
+    assert run_folder.read_found(run_dir) == before
