@@ -1,6 +1,7 @@
 # make demo    digits to a served model, in a virtual environment of its own
 # make test    all tests but the slow ones
-# make prove   the slow ones: training bars, and every data set in ../shared/data
+# make prove   the slow ones: training bars, and every data set in ../shared/data; starts ablation
+# make ablation  what each option brings on nuclei: seven hours in the background
 # make lint    ruff
 # On another Python or stack: make test PYTHON=python3.10 VENV=.venv-addons EXTRAS=test,addons,beam
 
@@ -11,12 +12,13 @@ VENV ?= .venv
 EXTRAS ?= test,convert,beam
 RUN ?= runs/digits
 SEED ?= 0
+NUCLEI ?= ../shared/data/nuclei
 
 PY = TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python
 SHARDS = $(RUN)/shards
 STARTED := $(shell date +%s)
 
-.PHONY: demo test prove lint
+.PHONY: demo test prove ablation lint
 
 demo: $(VENV)/.ready
 	$(PY) -m data_pipeline.make_digits --output_dir=$(SHARDS) --num_train=12000 --num_pictures=8
@@ -33,8 +35,19 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready
 	$(PY) -m pytest -m "not slow" -n 2 --dist loadfile --timeout=600
 
-prove: $(VENV)/.ready
+prove: $(VENV)/.ready ablation
 	$(PY) -m pytest -m slow
+
+# Seven hours on two cores, in the background: it goes on where it was, and its table is the log.
+ablation: $(VENV)/.ready
+	@if test -d $(NUCLEI); then \
+		$(PY) -m data_pipeline.convert_folders --images=$(NUCLEI)/images --labels=$(NUCLEI)/labels \
+			--split_file=$(NUCLEI)/index.csv --output_dir=runs/ablation/shards && \
+		for seed in 0 1; do nohup nice env $(PY) -m tests.benchmarks.ablation --seeds=$$seed \
+			--shards=runs/ablation/shards --output_dir=runs/ablation \
+			> runs/ablation/log_$$seed.txt 2>&1 & done; \
+		echo "the ablation runs on in the background: runs/ablation/log_*.txt"; \
+	else echo "skipped: the ablation needs $(NUCLEI)"; fi
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
