@@ -1,7 +1,7 @@
 # make demo    digits to a served model, in a virtual environment of its own
 # make test    all tests but the slow ones
 # make prove   the slow ones: training bars, and every data set in ../shared/data; starts ablation
-# make ablation  what each option brings on nuclei: seven hours in the background
+# make ablation  what each option brings on nuclei: five hours in the background
 # make lint    ruff
 # On another Python or stack: make test PYTHON=python3.10 VENV=.venv-addons EXTRAS=test,addons,beam
 
@@ -38,7 +38,7 @@ test: $(VENV)/.ready
 prove: $(VENV)/.ready ablation
 	$(PY) -m pytest -m slow
 
-# Seven hours on two cores, in the background: it goes on where it was, and its table is the log.
+# Five hours on two cores, in the background: it goes on where it was, and its table is the log.
 ablation: $(VENV)/.ready
 	@if test -d $(NUCLEI); then \
 		$(PY) -m data_pipeline.convert_folders --images=$(NUCLEI)/images --labels=$(NUCLEI)/labels \
