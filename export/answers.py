@@ -56,7 +56,7 @@ def read_out_parameters(read_out_arguments: dict, names: tuple[str, ...]) -> dic
         "concentration": Parameter(
             tf.float32,
             tf.constant(given["concentration"], tf.float32),
-            lambda x: x > 0.0,
+            lambda x: (x > 0.0) & tf.math.is_finite(x),
             "of the kernel, above 0: larger finds more and smaller groups",
         ),
         "max_loops": Parameter(
@@ -75,7 +75,7 @@ def read_out_parameters(read_out_arguments: dict, names: tuple[str, ...]) -> dic
             tf.float32,
             tf.constant(-float("inf") if min_score is None else min_score, tf.float32),
             lambda x: ~tf.math.is_nan(x),
-            "score an instance must have, any: -inf; those below become background",
+            "score an instance must have, any: -1e9; those below become background",
         ),
         "background": Parameter(
             tf.string,

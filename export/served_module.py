@@ -123,7 +123,7 @@ def _parameters(
                 [f"{name} is outside its range ({parameter.meaning}), got", values],
             ),
         ]
-        with tf.control_dependencies([x for x in checks if x is not None]):
+        with tf.control_dependencies(checks):
             own[name] = tf.concat([parameter.convert(values), own[name][num:]], axis=0)
     return own
 

@@ -10,6 +10,7 @@ from rpe_tf.inference.mode_assignment import assign_to_modes
 from rpe_tf.inference.score_threshold import keep_scored
 
 BACKGROUNDS = ("border", "largest", "none")
+_BORDER, _, _NONE = range(len(BACKGROUNDS))
 
 
 class Instances(NamedTuple):
@@ -86,14 +87,14 @@ def _rank(
     """
     areas = _count(mode, num_modes)
     edges = tf.concat([mode[0], mode[-1], mode[:, 0], mode[:, -1]], axis=0)
-    is_chosen_from = (background != 0) | (_count(edges, num_modes) > 0)
+    is_chosen_from = (background != _BORDER) | (_count(edges, num_modes) > 0)
     may_be = tf.where(is_chosen_from, areas, tf.zeros_like(areas))
     # Compared, as converters fail on one_hot of a scalar.
     is_background = tf.range(num_modes) == tf.argmax(may_be, output_type=tf.int32)
-    is_background &= background != 2
+    is_background &= background != _NONE
     order_key = tf.where(is_background, tf.size(mode) + 1, areas)
     order = tf.argsort(order_key, direction="DESCENDING", stable=True)
-    first_id = tf.where(background == 2, 1, 0)
+    first_id = tf.where(background == _NONE, 1, 0)
     new_id = tf.scatter_nd(order[:, tf.newaxis], tf.range(num_modes) + first_id, [num_modes])
     num_empty = tf.math.count_nonzero(areas == 0, dtype=tf.int32)
     sorted_areas = tf.gather(areas, order)[: num_modes - num_empty]

@@ -31,7 +31,7 @@ def encoder_decoder(
       num_levels: ≥ 1.
       num_blocks: residual blocks a level on the way down, below the first, ≥ 1.
       norm: "batch", "group" or "frozen_batch".
-      output_stride: pixels a feature, one of OUTPUT_STRIDES. At 2 a step costs about a quarter.
+      output_stride: pixels a feature, one of OUTPUT_STRIDES; at 2 a quarter of the products.
 
     Returns:
       [B, H / output_stride, W / output_stride, width].

@@ -39,7 +39,8 @@ _OUTPUT_STRIDE = flags.DEFINE_enum(
     None,
     ["1", "2", "4", "8", "16", "32"],
     "Pixels a feature that the embedding is made of: of a ResNet by default 8 (§5.1); of "
-    "encoder_decoder 1, 2 or 4, by default 1: at 2 a step costs about a quarter.",
+    "encoder_decoder 1, 2 or 4, by default 1: at 2 its convolutions are a quarter of the work; the "
+    "outputs stay at full size.",
 )
 _STEM_STRIDE = flags.DEFINE_enum(
     "stem_stride",

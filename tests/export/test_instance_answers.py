@@ -208,6 +208,7 @@ def test_tf_example_answers_as_its_pictures(module):
     "change, message",
     [
         ({"concentration": 0.0}, "concentration is outside its range"),
+        ({"concentration": np.inf}, "concentration is outside its range"),
         ({"max_loops": -1}, "max_loops is outside its range"),
         ({"min_area": 0}, "min_area is outside its range"),
         ({"min_score": np.nan}, "min_score is outside its range"),
