@@ -54,7 +54,8 @@ def finish(process):
 
 def without_native_log(said):
     """The lines but for those of TensorFlow's own threads, which may still log after an error."""
-    return [line for line in said.splitlines() if not re.match(r"[IWE]\d{4} \d\d:", line)]
+    native = re.compile(r"[IWE]\d{4} \d\d:|WARNING: All log messages before absl::InitializeLog")
+    return [line for line in said.splitlines() if not native.match(line)]
 
 
 def kill_after(process, run_dir, step):

@@ -1,10 +1,10 @@
 """What each part of the method changes on nuclei: a row of equal minutes a variant, from one start.
 
 The start trains the classes alone, with the recipe `nuclei`; every row goes on from its weights
-with the recipe and the flags of ROWS for --minutes, so a dearer row makes fewer steps (a short run
-times them). Everything else is equal. A row that is there already is not run again, so the command
-can be killed and given once more; two seeds on two cores are two of it, with --seeds=0 and
---seeds=1.
+with the recipe and the flags of ROWS for --minutes of processor time, whatever else the machine
+does, so a dearer row makes fewer steps (a short run times them). Everything else is equal. A row
+that is there already is not run again, so the command can be killed and given once more; two seeds
+on two cores are two of it, with --seeds=0 and --seeds=1.
 
 Example, in the background:
   python -m data_pipeline.convert_folders --images=nuclei/images --labels=nuclei/labels \\
@@ -22,6 +22,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,7 +31,7 @@ from scipy import ndimage
 
 _SHARDS = flags.DEFINE_string("shards", None, "Folder of the nuclei's shards, train-* and val-*.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for the runs and the figures.")
-_MINUTES = flags.DEFINE_float("minutes", 10.0, "Of training a row, by the clock.", lower_bound=0)
+_MINUTES = flags.DEFINE_float("minutes", 10.0, "Of one core a row's training.", lower_bound=0)
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1"], "Of start, data order and drawn pixels.")
 _ROWS = flags.DEFINE_list("rows", [], "Names of rows; by default all.")
 _THREADS = flags.DEFINE_integer("threads", 1, "Of TensorFlow; 0: one a core.", lower_bound=0)
@@ -77,7 +78,7 @@ def hole_share(foreground: np.ndarray) -> float:
 
 
 def train(run_dir: str, num_steps: int, seed: str, *row_flags: str) -> dict:
-    """Returns seconds a step after the first ten, and peak MiB, of a run made here.
+    """Returns processor seconds a step after the first ten, and peak MiB, of a run made here.
 
     Raises:
       RuntimeError: if training fails; with the end of what it said.
@@ -95,19 +96,39 @@ def train(run_dir: str, num_steps: int, seed: str, *row_flags: str) -> dict:
         environment |= dict.fromkeys(names, str(_THREADS.value))
     os.makedirs(run_dir, exist_ok=True)
     log = os.path.join(run_dir, "log.txt")
+    seen: dict[int, float] = {}  # processor seconds by the steps that were reported
     with open(log, "a", encoding="utf-8") as file:
         process = subprocess.Popen(
             command, cwd=_ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment
         )
-        _, status, usage = os.wait4(process.pid, 0)
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            if step := _last_step(run_dir):
+                seen.setdefault(step, _processor_seconds(process.pid))
+            time.sleep(0.05)
+    _, status, usage = ended
     if status:
         with open(log, encoding="utf-8") as file:
             raise RuntimeError(f"{' '.join(command)} failed: {file.read()[-2000:]}")
-    with open(os.path.join(run_dir, "metrics.jsonl"), encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    seconds = [row["train_seconds"] for row in rows]
-    steps = rows[-1]["step"] - rows[0]["step"]
-    return {"step_s": (seconds[-1] - seconds[0]) / steps, "peak_mib": usage.ru_maxrss / 1024}
+    first, last = min(seen), max(seen)
+    return {
+        "step_s": (seen[last] - seen[first]) / (last - first),
+        "peak_mib": usage.ru_maxrss / 1024,
+    }
+
+
+def _last_step(run_dir: str) -> int:
+    """Returns the last step that a run reported, 0 before any."""
+    path = pathlib.Path(run_dir, "metrics.jsonl")
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    return json.loads(whole[-1])["step"] if whole else 0
+
+
+def _processor_seconds(pid: int) -> float:
+    """Returns the processor time of a process, user's and system's (`man 5 proc`)."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        fields = file.read().rpartition(")")[2].split()  # from the third on
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def score(run_dir: str) -> dict[str, float]:
@@ -126,8 +147,11 @@ def score(run_dir: str) -> dict[str, float]:
     concentration = {"concentration": run.settings["loss"]["concentration"]}
     read_out = {**_READ_OUT, **concentration, **run.settings["read_out"]}
     scores = instances.evaluate(run.model, examples, read_out)
-    predictor = instances.make_predictor(run.model, read_out)
-    holes = [hole_share(predictor(x["image"][0])[1].semantic.numpy() > 0) for x in examples]
+    foreground = tf.function(
+        lambda image: tf.argmax(run.model(image, training=False)["logit"][0], axis=-1) > 0,
+        input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)],
+    )
+    holes = [hole_share(foreground(x["image"]).numpy()) for x in examples]
     return scores | {"holes": float(np.mean(holes))}
 
 
@@ -144,12 +168,13 @@ def run_row(name: str, seed: str, start: str | None) -> dict:
     if not os.path.exists(os.path.join(run_dir, "settings.json")):
         shutil.rmtree(probe, ignore_errors=True)
         step_s = train(probe, _PROBE_STEPS, seed, *row_flags)["step_s"]
-        with open(os.path.join(folder, f"{seed}_steps.json"), "w", encoding="utf-8") as file:
-            json.dump(max(_PROBE_STEPS, round(60 * _MINUTES.value / step_s)), file)
+        num_steps = max(_PROBE_STEPS, round(60 * _MINUTES.value / step_s))
+        with open(os.path.join(folder, f"{seed}_plan.json"), "w", encoding="utf-8") as file:
+            json.dump({"step_s": step_s, "num_steps": num_steps}, file)
         shutil.rmtree(probe)
-    with open(os.path.join(folder, f"{seed}_steps.json"), encoding="utf-8") as file:
-        num_steps = json.load(file)
-    figures = train(run_dir, num_steps, seed, *row_flags) | {"num_steps": num_steps}
+    with open(os.path.join(folder, f"{seed}_plan.json"), encoding="utf-8") as file:
+        plan = json.load(file)
+    figures = train(run_dir, plan["num_steps"], seed, *row_flags) | plan
     if name != _START:
         figures |= score(run_dir)
         if not _KEEP.value:
