@@ -3,13 +3,13 @@
 # make prove   the slow ones: training bars, and every data set in ../shared/data; starts ablation
 # make ablation  what each option brings on nuclei: five hours in the background
 # make lint    ruff
-# On another Python or stack: make test PYTHON=python3.10 VENV=.venv-addons EXTRAS=test,addons,beam
+# On another Python or stack: make test PYTHON=python3.10 VENV=.venv-addons EXTRAS=test,addons,beam,serving
 
 # The newest Python that really runs: a version manager may leave names behind that do not.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
-EXTRAS ?= test,convert,beam
+EXTRAS ?= test,convert,beam,serving
 RUN ?= runs/digits
 SEED ?= 0
 NUCLEI ?= ../shared/data/nuclei
