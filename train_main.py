@@ -4,6 +4,7 @@ import functools
 import itertools
 import os
 import time
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -11,17 +12,20 @@ import tensorflow as tf
 from absl import flags, logging
 
 from data_pipeline import command_line, input_pipeline, shards, training_input
-from rpe_tf import checkpoints, initialization, run_folder, strategies, training
-from rpe_tf.core.sphere import smallest_margin
-from rpe_tf.models import model_flags, pretrained
+from rpe_tf import checkpoints, interruption, run_folder, strategies, training, training_flags
+from rpe_tf.best_weights import keep_if_best
+from rpe_tf.learner import Learner, learned_read_out, open_learner
+from rpe_tf.memory_estimate import check_training
+from rpe_tf.models import model_flags
 from rpe_tf.models.backbone import backbone_stride
-from rpe_tf.models.build import learned_grouping
-from rpe_tf.optimizers import make_optimizer
 from rpe_tf.reporter import Reporter
 from rpe_tf.tasks import TASKS, loss_flags, read_out_flags
+from rpe_tf.tasks.margin import margin_warning
+from rpe_tf.tracing import Tracer
+from rpe_tf.train_step import make_train_step
 
 # These parts' flags are shown by --help as if they stood here.
-for _part in (training_input, model_flags, loss_flags, read_out_flags):
+for _part in (training_input, model_flags, loss_flags, read_out_flags, training_flags):
     flags.adopt_module_key_flags(_part)
 
 # Run
@@ -40,32 +44,28 @@ _STRATEGY = flags.DEFINE_enum(
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of weights, data order and drawn pixels.", lower_bound=0)
 
-# Optimisation
-_EMBEDDING_ONLY_FRACTION = flags.DEFINE_float(
-    "embedding_only_fraction",
-    0.0,
-    "Share in [0, 1] of the steps, at the start, that train the embedding alone: with T = 0, for "
-    "boundaries before the logistic layers (§5.2).",
-    *(0, 1),
-)
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 16, "Pictures a step, over all replicas.", lower_bound=1
-)
-_NUM_STEPS = flags.DEFINE_integer("num_steps", 1500, "Steps, at the end of all resumes.", 1)
-_OPTIMIZER = flags.DEFINE_string(
-    "optimizer", "adamw", "sgd, adam, adamw, or a class of tensorflow-addons such as LAMB."
-)
-_LEARNING_RATE = flags.DEFINE_float(
-    "learning_rate", 5e-3, "At the first step, > 0; falls to 0 by the poly rate (§5.1).", 0
-)
-_MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Of sgd, in [0, 1).", 0, 1)
-_WEIGHT_DECAY = flags.DEFINE_float(
-    "weight_decay", 5e-4, "Times the learning rate: share by which weights shrink a step.", 0
-)
-
 # Reports
 _REPORT_EVERY = flags.DEFINE_integer("report_every", 50, "Steps between lines of the log.", 1)
 _SAVE_EVERY = flags.DEFINE_integer("save_every", 200, "Steps between checkpoints.", 1)
+_NUM_KEPT = flags.DEFINE_integer("num_kept", 3, "Newest checkpoints that stay.", 1)
+_EVAL_EVERY = flags.DEFINE_integer(
+    "eval_every",
+    0,
+    "Steps between scores of the first split, a multiple of --save_every; 0: only at the end.",
+    lower_bound=0,
+)
+_BEST_BY = flags.DEFINE_string(
+    "best_by",
+    None,
+    "Figure of these scores, such as pq: the weights where it is highest are kept, and are taken "
+    "at the end.",
+)
+_PROFILE = flags.DEFINE_list(
+    "profile", [], "FIRST,LAST step of a trace for TensorBoard's profiler; by default none."
+)
+_CHECK_MEMORY = flags.DEFINE_bool(
+    "check_memory", True, "Refuse a training that will not fit, before its first step."
+)
 _PICTURE_EVERY = flags.DEFINE_integer(
     "picture_every", 500, "Steps between pictures in TensorBoard; 0: only at the end.", 0
 )
@@ -86,6 +86,11 @@ def settings_from_flags(num_classes: int | None) -> dict:
     Raises:
       ValueError: if a flag is outside its range, or flags do not fit each other.
     """
+    if _EVAL_EVERY.value % _SAVE_EVERY.value or (_BEST_BY.value and not _EVAL_EVERY.value):
+        raise ValueError(
+            "--eval_every must be a multiple of --save_every, and --best_by needs it; got "
+            f"{_EVAL_EVERY.value} and {_SAVE_EVERY.value}"
+        )
     task = TASKS[_TASK.value]
     loss = loss_flags.settings_from_flags(task.loss)
     return {
@@ -94,15 +99,9 @@ def settings_from_flags(num_classes: int | None) -> dict:
         "loss": loss,
         "read_out": read_out_flags.settings_from_flags(task.read_out, loss["concentration"]),
         "training": {
-            "num_steps": _NUM_STEPS.value,
-            "embedding_only_fraction": _EMBEDDING_ONLY_FRACTION.value,
-            "batch_size": _BATCH_SIZE.value,
+            **training_flags.settings_from_flags(),
             "pretrained": model_flags.pretrained_from_flags(),
             "init_from": _INIT_FROM.value,
-            "optimizer": _OPTIMIZER.value,
-            "learning_rate": _LEARNING_RATE.value,
-            "momentum": _MOMENTUM.value,
-            "weight_decay": _WEIGHT_DECAY.value,
             "strategy": _STRATEGY.value,
             "seed": _SEED.value,
         },
@@ -110,8 +109,11 @@ def settings_from_flags(num_classes: int | None) -> dict:
     }
 
 
-def main(argv: list[str]) -> None:
-    """Trains from the newest checkpoint (or from nothing) to --num_steps, then scores."""
+def main(argv: list[str]) -> int | None:
+    """Trains from the newest checkpoint (or from nothing) to --num_steps, then scores.
+
+    Returns interruption.EXIT_CODE where it was asked to stop before the end.
+    """
     if len(argv) > 1:
         raise ValueError(f"unknown argument(s) {argv[1:]}; flags start with --")
     strategy = strategies.make_strategy(_STRATEGY.value)
@@ -137,10 +139,14 @@ def main(argv: list[str]) -> None:
             run_folder.write_read_out(_RUN_DIR.value, found)
         if splits:
             _evaluate(model, settings, splits, train_seconds, is_chief)
+    except training.StopRequested as request:
+        logging.info("%s, as asked; the same command goes on from there", request)
+        return interruption.EXIT_CODE
     except tf.errors.DataLossError as error:
         # TensorFlow says how a record is damaged, but not in which file.
         damage = shards.find_damage([*train_paths, *itertools.chain(*splits.values())])
         raise ValueError(damage or error.message) from error
+    return None
 
 
 def _train(
@@ -152,85 +158,103 @@ def _train(
 ) -> tuple[keras.Model, dict, float]:
     """Returns the model, what it learned of the read-out, and the seconds of its steps so far."""
     task, plan = TASKS[settings["task"]], settings["training"]
-    keras.utils.set_random_seed(plan["seed"])
-    with strategy.scope():
-        model = task.build_model(**settings["model"])
-        optimizer = make_optimizer(
-            *(plan["optimizer"], plan["learning_rate"], plan["num_steps"]),
-            weight_decay=plan["weight_decay"],
-            momentum=plan["momentum"],
-        )
-        # The last phase's, whose grouping may have weights of its own; they come after the model's.
-        whole_model = task.build_training_model(model, settings["loss"], False)
-        grouping = learned_grouping(whole_model)
-        variables = model.trainable_variables + (grouping.trainable_variables if grouping else [])
-        saved = checkpoints.open_checkpoints(
-            *(_RUN_DIR.value, model, optimizer, is_chief), grouping=grouping
-        )
-        start_step = saved.restore_latest()
-        if start_step == 0 and plan["pretrained"]:
-            pretrained.load_weights(model, plan["pretrained"])
-        if start_step == 0 and plan["init_from"]:
-            initialization.initialize(model, plan["init_from"])
-    logging.info(
-        "%s weights; %s",
-        f"{model.count_params():,}",
-        f"going on from step {start_step}" if start_step else "starting at step 0",
+    learner = open_learner(
+        *(strategy, settings, _RUN_DIR.value), is_chief=is_chief, num_kept=_NUM_KEPT.value
     )
-    reporter = Reporter(_RUN_DIR.value, start_step, is_chief)
-    batches = training_input.distributed_batches(
-        *(strategy, train_paths, settings["data"]),
-        batch_size=plan["batch_size"],
-        seed=plan["seed"],
-        start_step=start_step,
-        stride=_stride(settings),
-        with_boundaries=task.needs_boundaries,
+    check_training(
+        *(learner.model, settings, strategy.num_replicas_in_sync),
+        largest_size=shards.largest_size(train_paths),
+        is_forced=not _CHECK_MEMORY.value,
     )
+    reporter = Reporter(_RUN_DIR.value, learner.start_step, is_chief)
 
-    embedding_only = round(plan["embedding_only_fraction"] * plan["num_steps"])
+    def batches_from(step: int) -> Iterator:
+        return training_input.distributed_batches(
+            *(strategy, train_paths, settings["data"]),
+            batch_size=plan["batch_size"] // plan["num_parts"],
+            seed=plan["seed"],
+            start_step=step * plan["num_parts"],
+            stride=_stride(settings),
+            with_boundaries=task.needs_boundaries,
+        )
 
-    def save(step: int) -> None:
-        if step == embedding_only:
-            # Before the checkpoint: a run that goes on from this step must find them.
-            saved.keep_embedding_only(step)
-        saved.save(step)
-        due = _PICTURE_EVERY.value and step % _PICTURE_EVERY.value == 0
-        if splits and (due or step == plan["num_steps"]):
-            reporter.picture("examples", _draw(model, settings, splits), step)
+    def records_of(step: int) -> list[str]:
+        parts, names = batches_from(step - 1), []
+        for _ in range(plan["num_parts"]):
+            for local in strategy.experimental_local_results(next(parts)["name"]):
+                names += [name.decode() for name in local.numpy()]
+        return names
 
-    for last_step, is_embedding_only in [(embedding_only, True), (plan["num_steps"], False)]:
-        if start_step >= last_step:
-            continue
-        training_model = whole_model
-        if is_embedding_only:
-            with strategy.scope():
-                training_model = task.build_training_model(model, settings["loss"], True)
-        train_step = training.make_train_step(
-            strategy,
-            functools.partial(task.loss_terms, training_model),
-            *(variables, optimizer, plan["batch_size"]),
-        )
-        training.train(
-            train_step,
-            batches,
-            start_step=start_step,
-            num_steps=last_step,
-            total_steps=plan["num_steps"],
-            global_batch_size=plan["batch_size"],
-            report=reporter.report,
-            report_every=_REPORT_EVERY.value,
-            save=save,
-            save_every=_SAVE_EVERY.value,
-        )
-        start_step = last_step
-    found = {}
-    if grouping is not None:
-        found["concentration"] = float(grouping.concentration)
-        logging.info(
-            "learned: concentration %.4g, step size %.4g",
-            *(found["concentration"], float(grouping.step_size)),
-        )
-    return model, found, reporter.train_seconds
+    save = functools.partial(_save, learner, settings, splits, reporter, is_chief)
+    step, batches = learner.start_step, batches_from(learner.start_step)
+    tracer = Tracer(_PROFILE.value, os.path.join(_RUN_DIR.value, "tensorboard"))
+    with interruption.StopSignal() as is_stopping, tracer:
+        for last_step, is_embedding_only in [
+            (_embedding_only_steps(plan), True),
+            (plan["num_steps"], False),
+        ]:
+            if step >= last_step:
+                continue
+            training_model = learner.training_model
+            if is_embedding_only:
+                with strategy.scope():
+                    training_model = task.build_training_model(
+                        *(learner.model, settings["loss"], True)
+                    )
+            training.train(
+                make_train_step(
+                    *(strategy, functools.partial(task.loss_terms, training_model)),
+                    *(learner.variables, learner.optimizer, plan["batch_size"]),
+                    *(training_flags.step_options(plan), learner.loss_scale),
+                ),
+                batches,
+                training.Schedule(
+                    *(step, last_step, plan["num_steps"]),
+                    *(_REPORT_EVERY.value, _SAVE_EVERY.value, plan["steps_per_call"]),
+                ),
+                global_batch_size=plan["batch_size"],
+                report=reporter.report,
+                save=save,
+                is_stopping=is_stopping,
+                skips_non_finite=plan["on_non_finite"] == "skip",
+                records_of=records_of,
+                before=tracer,
+            )
+            step = last_step
+    if best := run_folder.read_best(_RUN_DIR.value):
+        step = checkpoints.restore_weights(_RUN_DIR.value, learner.model)
+        logging.info("the weights of step %d, best by %s, are taken", step, best["figure"])
+    return learner.model, learned_read_out(learner), reporter.train_seconds
+
+
+def _embedding_only_steps(plan: dict) -> int:
+    return round(plan["embedding_only_fraction"] * plan["num_steps"])
+
+
+def _save(
+    learner: Learner,
+    settings: dict,
+    splits: dict[str, list[str]],
+    reporter: Reporter,
+    is_chief: bool,
+    step: int,
+) -> None:
+    """Writes the checkpoint of a step, and before it what a run that goes on from it must find."""
+    plan = settings["training"]
+    is_last = step == plan["num_steps"]
+    if step == _embedding_only_steps(plan):
+        learner.saved.keep_weights(checkpoints.EMBEDDING_ONLY, step)
+    if is_last and plan["average_momentum"]:
+        learner.optimizer.finalize_variable_values(learner.variables)
+    if splits and _EVAL_EVERY.value and step % _EVAL_EVERY.value == 0:
+        split, paths = next(iter(splits.items()))
+        scores = _score(learner.model, settings, paths)
+        reporter.scores(split, scores, step)
+        if _BEST_BY.value:
+            keep_if_best(learner.saved, _BEST_BY.value, scores, step, is_chief)
+    learner.saved.save(step)
+    if splits and (is_last or (_PICTURE_EVERY.value and step % _PICTURE_EVERY.value == 0)):
+        reporter.picture("examples", _draw(learner.model, settings, splits), step)
 
 
 def _draw(model: keras.Model, settings: dict, splits: dict[str, list[str]]) -> np.ndarray:
@@ -261,6 +285,13 @@ def _fit(model: keras.Model, settings: dict, train_paths: list[str]) -> dict:
     return {"scorer": scorer}
 
 
+def _score(model: keras.Model, settings: dict, paths: list[str]) -> dict[str, float]:
+    """Returns the scores of a split."""
+    task = TASKS[settings["task"]]
+    examples = input_pipeline.evaluation_dataset(paths, with_boundaries=task.needs_boundaries)
+    return task.evaluate(model, examples, settings["read_out"])
+
+
 def _evaluate(
     model: keras.Model,
     settings: dict,
@@ -269,11 +300,10 @@ def _evaluate(
     is_chief: bool,
 ) -> None:
     """Scores every split; metrics.json leads with the figures of the first."""
-    task, scores, began = TASKS[settings["task"]], {}, time.monotonic()
+    scores, began = {}, time.monotonic()
     for split, paths in splits.items():
         started = time.monotonic()
-        examples = input_pipeline.evaluation_dataset(paths, with_boundaries=task.needs_boundaries)
-        scores[split] = task.evaluate(model, examples, settings["read_out"])
+        scores[split] = _score(model, settings, paths)
         figures = "  ".join(f"{name} {value:.4g}" for name, value in scores[split].items())
         logging.info("%s: %s  (%.0f s)", split, figures, time.monotonic() - started)
     if is_chief:
@@ -294,21 +324,10 @@ def _log_setting(strategy: tf.distribute.Strategy, settings: dict, train_paths: 
     for part, arguments in settings.items():
         logging.info("%s: %s", part, arguments)
     loss = settings["loss"]
-    if loss["radius"] is not None or loss.get("embedding_weight") == 0:
-        return  # Only neighbours need differ, or nothing is learned of it.
-    most_instances = shards.most_instances(train_paths)
-    if TASKS[settings["task"]].needs_boundaries:
-        most_instances = 1  # boundary and not: two groups
-    if most_instances is None:
-        return
-    num_groups = max(1, most_instances + (not loss["foreground_only"]))
-    feasible = smallest_margin(num_groups, settings["model"]["embedding_dim"])
-    if loss["margin"] < feasible:
-        logging.warning(
-            "--margin=%g cannot be met: %d groups (a background included) in --embedding_dim=%d "
-            "need at least %.4f. Raise one of the two, or accept a loss above 0.",
-            *(loss["margin"], num_groups, settings["model"]["embedding_dim"], feasible),
-        )
+    is_boundary = TASKS[settings["task"]].needs_boundaries
+    most_instances = 1 if is_boundary else shards.most_instances(train_paths)
+    if warning := margin_warning(loss, settings["model"]["embedding_dim"], most_instances):
+        logging.warning("%s", warning)
 
 
 def run() -> None:

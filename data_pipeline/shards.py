@@ -151,15 +151,26 @@ def split_name(pattern: str) -> str:
 
 def most_instances(shards: Sequence[str]) -> int | None:
     """Returns the most instances a picture of the shards' splits has, None if no manifest says."""
-    most = None
-    for directory in sorted({os.path.dirname(path) for path in shards}):
-        if not has_manifest(directory):
-            continue
-        names = {os.path.basename(path) for path in shards}
-        for split in read_manifest(directory)["splits"].values():
-            if names & {shard["name"] for shard in split["shards"]}:
-                most = max(most or 0, split["max_instances"])
-    return most
+    return max((split["max_instances"] for split in _listed_splits(shards)), default=None)
+
+
+def largest_size(shards: Sequence[str]) -> tuple[int, int] | None:
+    """Returns the largest height and width of the shards' splits in pixels, None if none says."""
+    sizes = [split["statistics"] for split in _listed_splits(shards)]
+    sizes = [(size["max_height"], size["max_width"]) for size in sizes]
+    return tuple(max(sides) for sides in zip(*sizes, strict=True)) if sizes else None
+
+
+def _listed_splits(shards: Sequence[str]) -> list[dict]:
+    """Returns what manifests beside the shards say of the splits these are of."""
+    names = {os.path.basename(path) for path in shards}
+    return [
+        split
+        for directory in sorted({os.path.dirname(path) for path in shards})
+        if has_manifest(directory)
+        for split in read_manifest(directory)["splits"].values()
+        if names & {shard["name"] for shard in split["shards"]}
+    ]
 
 
 def num_classes(shards: Sequence[str]) -> int | None:

@@ -6,7 +6,13 @@ import keras
 
 
 def make_optimizer(
-    name: str, learning_rate: float, num_steps: int, *, weight_decay: float, momentum: float
+    name: str,
+    learning_rate: float,
+    num_steps: int,
+    *,
+    weight_decay: float,
+    momentum: float,
+    average_momentum: float | None = None,
 ) -> keras.optimizers.Optimizer:
     """Returns an optimizer on the poly rate lr · (1 − step/num_steps)^0.9 (§5.1).
 
@@ -18,20 +24,27 @@ def make_optimizer(
       weight_decay: share of lr by which weights shrink a step, ≥ 0; not for "adam". An optimizer
         of tensorflow-addons that takes a weight decay gets it as its own.
       momentum: of "sgd", in [0, 1).
+      average_momentum: of a running mean of the weights, in (0, 1), which the optimizer's
+        `finalize_variable_values` puts in their place; None for none.
 
     Raises:
-      ValueError: if the name is unknown.
+      ValueError: if the name is unknown, or a mean is asked of tensorflow-addons.
     """
     rate = keras.optimizers.schedules.PolynomialDecay(
         learning_rate, num_steps, end_learning_rate=0.0, power=0.9
     )
     decay = weight_decay or None
+    average = {}
+    if average_momentum:
+        average = {"use_ema": True, "ema_momentum": average_momentum}
     if name == "sgd":
-        return keras.optimizers.SGD(rate, momentum=momentum, weight_decay=decay)
+        return keras.optimizers.SGD(rate, momentum=momentum, weight_decay=decay, **average)
     if name == "adam":
-        return keras.optimizers.Adam(rate)
+        return keras.optimizers.Adam(rate, **average)
     if name == "adamw":
-        return keras.optimizers.AdamW(rate, weight_decay=weight_decay)
+        return keras.optimizers.AdamW(rate, weight_decay=weight_decay, **average)
+    if average:
+        raise ValueError(f"--average_momentum is for sgd, adam and adamw, got {name!r}")
     return _addons_optimizer(name, rate, weight_decay)
 
 

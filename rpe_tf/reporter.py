@@ -49,6 +49,17 @@ class Reporter:
                 tf.summary.scalar(name, value)
         self._events.flush()
 
+    def scores(self, split: str, scores: dict[str, float], step: int) -> None:
+        """Logs the scores of a split and writes them to TensorBoard."""
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        logging.info("step %d, %s: %s", step, split, figures)
+        if not self._is_writing:
+            return
+        with self._events.as_default(step=step):
+            for name, value in scores.items():
+                tf.summary.scalar(f"{split}/{name}", value)
+        self._events.flush()
+
     def picture(self, name: str, picture: np.ndarray, step: int) -> None:
         """Adds a picture [H, W, 3] uint8 to TensorBoard."""
         if not self._is_writing:

@@ -79,6 +79,20 @@ def read_out_arguments(run_dir: str) -> dict:
     return read_settings(run_dir)["read_out"] | read_found(run_dir)
 
 
+def write_best(run_dir: str, figure: str, value: float, step: int) -> None:
+    """Writes best.json: which weights are kept as the best, and by what."""
+    write_json(os.path.join(run_dir, "best.json"), {"figure": figure, "value": value, "step": step})
+
+
+def read_best(run_dir: str) -> dict:
+    """Returns best.json; empty where no best weights are kept.
+
+    Raises:
+      ValueError: if the file is no JSON object.
+    """
+    return _read_object(run_dir, "best.json")
+
+
 def write_json(path: str, content: dict) -> None:
     """Writes content as JSON under a temporary name, then renames it."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

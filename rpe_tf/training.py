@@ -1,18 +1,32 @@
-"""The distributed training step and loop: poly rate, finite check, checkpoints, resume.
+"""The training loop: steps, reports, checkpoints, and what ends it early.
 
-Given functions and models; it knows no task.
+Given functions; it knows neither task nor files.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import keras
-import tensorflow as tf
+import numpy as np
+from absl import logging
+
+from rpe_tf.train_step import StepResults
+
+# Steps in a row that are left out before training gives up, whatever it was told.
+_MOST_SKIPPED = 50
 
 
 class NonFiniteError(ArithmeticError):
-    """A loss term or the gradient is NaN or infinite; the message names the term and the step."""
+    """A loss term or the gradient is NaN or infinite; the message names term, step and records."""
+
+
+class StopRequested(Exception):  # noqa: N818 (no error)
+    """Training was asked to stop; the checkpoint of the step it names is written."""
+
+    def __init__(self, step: int) -> None:
+        """Takes the last step that was made."""
+        super().__init__(f"stopped after step {step}")
+        self.step = step
 
 
 class Progress(NamedTuple):
@@ -26,116 +40,111 @@ class Progress(NamedTuple):
     seconds_left: float
 
 
-def make_train_step(
-    strategy: tf.distribute.Strategy,
-    losses_of: Callable[[dict], dict[str, tf.Tensor]],
-    variables: list[tf.Variable],
-    optimizer: keras.optimizers.Optimizer,
-    global_batch_size: int,
-) -> Callable[[Iterator], dict[str, tf.Tensor]]:
-    """Returns the function that takes the next batch of an iterator and makes one step.
+class Schedule(NamedTuple):
+    """When the loop does what, in steps."""
 
-    This is the one place where losses are divided by the number of images over all replicas; the
-    optimizer sums the gradients of the replicas.
-
-    Args:
-      strategy: where the step runs.
-      losses_of: batch → loss terms by name, each [images of the replica]; their sum is trained.
-      variables: what is trained.
-      optimizer: built under the strategy's scope.
-      global_batch_size: images over all replicas.
-
-    Returns:
-      iterator → terms by name, means over the global batch, and `gradient_norm`. Over several
-      replicas that is the root of the summed squares of their shares, not the length of the sum.
-    """
-    # Not left to the first step: variables made while a step is traced for several replicas fail.
-    # The optimizers of tensorflow-addons have no `build`, and make theirs outside of the trace.
-    if hasattr(optimizer, "build"):
-        with strategy.scope():
-            optimizer.build(variables)
-
-    names: list[str] = []  # of the terms, known once a step has been traced
-
-    def replica_step(batch: dict) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            terms = losses_of(batch)
-            names[:] = terms
-            means = {name: tf.reduce_sum(term) / global_batch_size for name, term in terms.items()}
-            loss = tf.add_n(list(means.values()))
-        # None for variables that this phase does not train, such as the logistic layers in phase
-        # one of the boundaries. (UnconnectedGradients.ZERO fails on the variables of Keras 3.)
-        gradients = [
-            tf.zeros_like(variable) if gradient is None else gradient
-            for gradient, variable in zip(tape.gradient(loss, variables), variables, strict=True)
-        ]
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        squared = [tf.reduce_sum(tf.square(tf.cast(g, tf.float32))) for g in gradients]
-        return tf.stack([*means.values(), tf.add_n(squared)])
-
-    @tf.function
-    def train_step(iterator: Iterator) -> dict[str, tf.Tensor]:
-        shares = strategy.run(replica_step, args=(next(iterator),))
-        # One vector, and so one reduction over the workers a step.
-        *means, squared = tf.unstack(strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None))
-        return {**dict(zip(names, means, strict=True)), "gradient_norm": tf.sqrt(squared)}
-
-    return train_step
+    start_step: int
+    num_steps: int  # where the loop ends: that of a phase, maybe
+    total_steps: int  # the end of the run, which reports count to
+    report_every: int
+    save_every: int
+    steps_per_call: int = 1  # made without coming back to Python
 
 
 def train(
-    train_step: Callable[[Iterator], dict[str, tf.Tensor]],
+    train_step: Callable[..., StepResults],
     batches: Iterator,
+    schedule: Schedule,
     *,
-    start_step: int,
-    num_steps: int,
-    total_steps: int,
     global_batch_size: int,
     report: Callable[[Progress], None],
-    report_every: int,
     save: Callable[[int], None],
-    save_every: int,
+    is_stopping: Callable[[], bool] = lambda: False,
+    skips_non_finite: bool = False,
+    records_of: Callable[[int], list[str]] = lambda step: [],
+    before: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Trains from start_step to num_steps, reporting and saving on the way and at the end.
 
-    num_steps may be the end of a phase; total_steps, the end of the run, is what reports count to.
+    Args:
+      train_step: of `make_train_step`.
+      batches: what it takes.
+      schedule: see Schedule.
+      global_batch_size: images a step.
+      report: takes the progress, every `report_every` steps.
+      save: writes the checkpoint of a step.
+      is_stopping: whether this worker was asked to stop.
+      skips_non_finite: go on after a step that is not finite; it has changed nothing.
+      records_of: names of the pictures of a step.
+      before: is told of the step that comes next, once a call of train_step.
 
     Raises:
-      NonFiniteError: at the first step with a term that is not finite. Nothing is saved after it,
-        so the last checkpoint is sound.
+      NonFiniteError: at the first step with a term that is not finite, or with skips_non_finite at
+        the 50th in a row. Nothing is saved after it.
+      StopRequested: once a worker was asked to stop and the step is saved.
     """
-    sums: dict[str, float] = {}
-    since, since_step = time.monotonic(), start_step
-    for step in range(start_step + 1, num_steps + 1):
-        terms = {name: float(x) for name, x in train_step(batches).items()}
-        check_finite(terms, step)
-        sums = {name: sums.get(name, 0.0) + x for name, x in terms.items()}
-        if step % report_every == 0 or step == num_steps:
-            steps, now = step - since_step, time.monotonic()
-            seconds_per_step = (now - since) / steps
-            progress = Progress(
-                step,
-                total_steps,
-                {name: x / steps for name, x in sums.items()},
-                global_batch_size / seconds_per_step,
-                seconds_per_step,
-                (total_steps - step) * seconds_per_step,
-            )
-            report(progress)
-            sums, since, since_step = {}, now, step
-        if step % save_every == 0 or step == num_steps:
+    step, since, sums, skipped_in_row = schedule.start_step, time.monotonic(), [], 0
+    while step < schedule.num_steps:
+        before(step + 1)
+        results = train_step(batches, _steps_until_due(step, schedule), is_stopping())
+        for k, is_finite in enumerate(results.is_finite):
+            step += 1
+            terms = {name: float(values[k]) for name, values in results.terms.items()}
+            skipped_in_row = 0 if is_finite else skipped_in_row + 1
+            if not is_finite:
+                error = _non_finite_error(terms, step, records_of)
+                if not skips_non_finite or skipped_in_row == _MOST_SKIPPED:
+                    raise error
+                logging.warning("left out: %s", error)
+            sums.append(terms if is_finite else {})
+        if _is_due(step, schedule.report_every, schedule) or results.is_stopping:
+            now = time.monotonic()
+            report(_progress(step, schedule, sums, now - since, global_batch_size))
+            since, sums = now, []
+        if _is_due(step, schedule.save_every, schedule) or results.is_stopping:
             save(step)
+        if results.is_stopping:
+            raise StopRequested(step)
 
 
-def check_finite(terms: dict[str, float], step: int) -> None:
-    """Returns nothing; stops on a term that is NaN or infinite.
+def _steps_until_due(step: int, schedule: Schedule) -> int:
+    """Returns how many steps to make at once: not past a report, a save or the end."""
+    every = (schedule.report_every, schedule.save_every)
+    until = [schedule.num_steps - step, *(n - step % n for n in every)]
+    return min(schedule.steps_per_call, *until)
 
-    Raises:
-      NonFiniteError: naming the first such term, the step, and what to try.
-    """
-    for name, value in terms.items():
-        if not abs(value) < float("inf"):
-            raise NonFiniteError(
-                f"{name} is {value} at step {step}. The last checkpoint is from before it. Lower "
-                "--learning_rate, or look at the pictures of these shards."
-            )
+
+def _is_due(step: int, every: int, schedule: Schedule) -> bool:
+    return step % every == 0 or step == schedule.num_steps
+
+
+def _progress(
+    step: int, schedule: Schedule, terms: list[dict], seconds: float, global_batch_size: int
+) -> Progress:
+    sound = [x for x in terms if x]
+    means = {name: float(np.mean([x[name] for x in sound])) for name in sound[0]} if sound else {}
+    if len(sound) < len(terms):
+        means["skipped_steps"] = float(len(terms) - len(sound))
+    seconds_per_step = seconds / len(terms)
+    return Progress(
+        step,
+        schedule.total_steps,
+        means,
+        global_batch_size / seconds_per_step,
+        seconds_per_step,
+        (schedule.total_steps - step) * seconds_per_step,
+    )
+
+
+def _non_finite_error(
+    terms: dict[str, float], step: int, records_of: Callable[[int], list[str]]
+) -> NonFiniteError:
+    """Returns the error that names the first such term, the step, its pictures, and what to try."""
+    name, value = next((name, x) for name, x in terms.items() if not np.isfinite(x))
+    records = records_of(step)
+    pictures = f" Its pictures: {', '.join(records)}." if records else ""
+    return NonFiniteError(
+        f"{name} is {value} at step {step}.{pictures} The weights are as before it. Lower "
+        "--learning_rate or set --clip_norm, look at these pictures, or leave such steps out with "
+        "--on_non_finite=skip."
+    )

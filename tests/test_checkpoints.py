@@ -156,13 +156,13 @@ def test_restore_weights_refuses_a_checkpoint_of_another_model(tmp_path, other_s
 def test_keep_embedding_only_stays_while_others_are_deleted(tmp_path):
     model, optimizer, saved = opened(tmp_path)
     train(model, optimizer, range(1))
-    saved.keep_embedding_only(1)
+    saved.keep_weights(checkpoints.EMBEDDING_ONLY, 1)
     kept = [w.copy() for w in model.get_weights()]
     for step in range(2, 8):
         train(model, optimizer, [step])
         saved.save(step)
     other = net()
-    assert checkpoints.restore_weights(str(tmp_path), other, embedding_only=True) == 1
+    assert checkpoints.restore_weights(str(tmp_path), other, kept="embedding_only") == 1
     for a, b in zip(other.get_weights(), kept, strict=True):
         np.testing.assert_array_equal(a, b)
     assert checkpoints.restore_weights(str(tmp_path), other) == 7
@@ -173,4 +173,4 @@ def test_restore_weights_without_an_embedding_only_phase_says_what_to_do(tmp_pat
     model, _, saved = opened(tmp_path)
     saved.save(3)
     with pytest.raises(FileNotFoundError, match="embedding_only_fraction between 0 and 1"):
-        checkpoints.restore_weights(str(tmp_path), model, embedding_only=True)
+        checkpoints.restore_weights(str(tmp_path), model, kept="embedding_only")

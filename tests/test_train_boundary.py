@@ -87,7 +87,7 @@ def test_boundary_training_keeps_the_weights_of_phase_one(folder):
     settings = run_folder.read_settings(str(folder / "run"))
     assert settings["read_out"] == {"scales": [0.5, 1.0]}
     first, last = (TASKS["boundary"].build_model(**settings["model"]) for _ in range(2))
-    assert restore_weights(str(folder / "run"), first, embedding_only=True) == 3
+    assert restore_weights(str(folder / "run"), first, kept="embedding_only") == 3
     assert restore_weights(str(folder / "run"), last) == _NUM_STEPS
     changed = {
         getattr(a, "path", a.name): not np.array_equal(a, b)

@@ -14,15 +14,17 @@ import tensorflow as tf
 
 from rpe_tf.checkpoints import open_checkpoints
 from rpe_tf.optimizers import make_optimizer
-from rpe_tf.training import NonFiniteError, check_finite, make_train_step, train
+from rpe_tf.train_step import StepOptions, StepResults, make_loss_scale, make_train_step
+from rpe_tf.training import NonFiniteError, Schedule, StopRequested, train
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _HAS_ADDONS = importlib.util.find_spec("tensorflow_addons") is not None
 _OPTIMIZERS = ["sgd", "adamw"] + ["LAMB"] * _HAS_ADDONS
 
 
-def linear_step(global_batch_size=4, num_terms=1):
+def linear_step(global_batch_size=4, num_terms=1, options=None):
     """A step on the loss (w x)² of each x, w at first 1, by plain gradient descent of rate 0.1."""
+    options = options or StepOptions()
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     with strategy.scope():
         weight = tf.Variable(1.0)
@@ -32,8 +34,13 @@ def linear_step(global_batch_size=4, num_terms=1):
         loss = tf.square(weight * batch["x"])
         return {f"loss_loop_{k}": (k + 1) * loss for k in range(num_terms)}
 
-    step = make_train_step(strategy, losses_of, [weight], optimizer, global_batch_size)
+    step = make_train_step(strategy, losses_of, [weight], optimizer, global_batch_size, options)
     return weight, step
+
+
+def terms_of(results):
+    """Terms of the only step of a call."""
+    return {name: float(*values) for name, values in results.terms.items()}
 
 
 def batches_of(*batches):
@@ -42,9 +49,9 @@ def batches_of(*batches):
 
 def test_make_train_step_value_by_hand():
     weight, step = linear_step()
-    terms = step(batches_of([1, 2, 3, 4]))
+    terms = terms_of(step(batches_of([1, 2, 3, 4])))
     # Mean of x² is (1 + 4 + 9 + 16)/4 = 7.5; d/dw of 7.5 w² at w = 1 is 15.
-    assert {name: float(x) for name, x in terms.items()} == {
+    assert terms == {
         "loss_loop_0": pytest.approx(7.5),
         "gradient_norm": pytest.approx(15.0),
     }
@@ -53,7 +60,7 @@ def test_make_train_step_value_by_hand():
 
 def test_make_train_step_trains_on_the_sum_of_terms_and_reports_each():
     weight, step = linear_step(num_terms=2)
-    terms = step(batches_of([1, 2, 3, 4]))
+    terms = terms_of(step(batches_of([1, 2, 3, 4])))
     assert float(terms["loss_loop_0"]) == pytest.approx(7.5)
     assert float(terms["loss_loop_1"]) == pytest.approx(2 * 7.5)
     assert float(weight) == pytest.approx(1 - 0.1 * 3 * 15, rel=1e-5)
@@ -62,41 +69,43 @@ def test_make_train_step_trains_on_the_sum_of_terms_and_reports_each():
 def test_make_train_step_divides_by_the_global_batch():
     # Four pictures of a batch of eight: the other replica's half is missing from the sum.
     weight, step = linear_step(global_batch_size=8)
-    assert float(step(batches_of([1, 2, 3, 4]))["loss_loop_0"]) == pytest.approx(7.5 / 2)
+    assert terms_of(step(batches_of([1, 2, 3, 4])))["loss_loop_0"] == pytest.approx(7.5 / 2)
     assert float(weight) == pytest.approx(1 - 0.1 * 15 / 2)
 
 
 def test_make_train_step_takes_the_next_batch_of_the_iterator():
     _, step = linear_step(global_batch_size=1)
     batches = batches_of([3.0], [0.0])
-    assert float(step(batches)["loss_loop_0"]) == pytest.approx(9.0)
-    assert float(step(batches)["loss_loop_0"]) == 0.0
+    assert terms_of(step(batches))["loss_loop_0"] == pytest.approx(9.0)
+    assert terms_of(step(batches))["loss_loop_0"] == 0.0
 
 
 class Loop:
     """Runs `train` on made-up terms, and records what it reports and saves."""
 
     def __init__(self, terms_at=lambda step: {"loss_loop_0": float(step)}):
-        self.reports, self.saved, self.taken, self.terms_at = [], [], 0, terms_at
+        self.reports, self.saved, self.calls, self.taken = [], [], [], 0
+        self.terms_at = terms_at
 
-    def run(self, start_step, num_steps, report_every=3, save_every=4, total_steps=20):
+    def run(self, start_step, num_steps, report_every=3, save_every=4, steps_per_call=1, **options):
         self.taken = start_step
 
-        def train_step(batches):
-            self.taken = next(batches)
-            return {name: tf.constant(x) for name, x in self.terms_at(self.taken).items()}
+        def train_step(batches, num_steps, is_stopping):
+            steps = [next(batches) for _ in range(num_steps)]
+            self.calls.append(num_steps)
+            self.taken = steps[-1]
+            rows = [self.terms_at(step) for step in steps]
+            terms = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+            return StepResults(terms, is_stopping)
 
         train(
             train_step,
             iter(range(start_step + 1, 100)),
-            start_step=start_step,
-            num_steps=num_steps,
-            total_steps=total_steps,
+            Schedule(start_step, num_steps, 20, report_every, save_every, steps_per_call),
             global_batch_size=8,
             report=self.reports.append,
-            report_every=report_every,
             save=self.saved.append,
-            save_every=save_every,
+            **options,
         )
         return self
 
@@ -128,7 +137,7 @@ def test_train_of_a_finished_run_does_nothing(start_step):
 
 
 def test_train_report_counts_to_the_end_of_the_run():
-    reports = Loop().run(0, 6, total_steps=20).reports
+    reports = Loop().run(0, 6).reports
     for report in reports:
         assert report.num_steps == 20
         assert report.seconds_left == pytest.approx((20 - report.step) * report.seconds_per_step)
@@ -140,42 +149,141 @@ def test_train_stops_at_the_first_term_that_is_not_finite_and_saves_nothing_afte
     # Step 8 would be saved and step 6 reported.
     for bad_step, saved, reported in ((8, [4], [3, 6]), (6, [4], [3]), (1, [], [])):
         loop = Loop(lambda step, bad=bad_step: {"a": 1.0, "b": value if step >= bad else 0.0})
-        with pytest.raises(NonFiniteError, match=f"b is {value} at step {bad_step}\\."):
-            loop.run(0, 20)
+        with pytest.raises(
+            NonFiniteError, match=f"b is {value} at step {bad_step}\\. Its pictures: p{bad_step}, q"
+        ):
+            loop.run(0, 20, records_of=lambda step: [f"p{step}", "q"])
         assert loop.taken == bad_step
         assert loop.saved == saved
         assert [report.step for report in loop.reports] == reported
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_check_finite_names_the_first_bad_term_the_step_and_what_to_try(value):
-    with pytest.raises(
-        NonFiniteError, match=rf"^loss_loop_1 is {value} at step 12\. .*--learning_rate"
-    ):
-        check_finite({"loss_loop_0": 1.0, "loss_loop_1": value, "gradient_norm": value}, 12)
+def test_non_finite_error_says_what_to_try():
+    with pytest.raises(NonFiniteError, match=r"--learning_rate.*--on_non_finite=skip"):
+        Loop(lambda step: {"a": float("nan")}).run(0, 1)
     # The command turns arithmetic errors into one line.
     assert issubclass(NonFiniteError, ArithmeticError)
 
 
-def test_check_finite_lets_large_numbers_pass():
-    assert check_finite({"loss_loop_0": 3e38, "gradient_norm": -1e-45, "zero": 0.0}, 1) is None
+def test_train_lets_large_numbers_pass():
+    assert Loop(lambda step: {"a": 3e38, "b": -1e-45, "zero": 0.0}).run(0, 2).saved == [2]
 
 
-def test_make_train_step_reports_a_gradient_that_is_not_finite():
-    # √|w| has the value 0 at w = 0, and no finite slope.
+def test_train_leaves_out_steps_that_are_not_finite_if_asked():
+    loop = Loop(lambda step: {"a": float("nan") if step == 2 else float(step)})
+    loop.run(0, 4, skips_non_finite=True)
+    assert loop.saved == [4]
+    # Of steps 1 and 3; then of step 4.
+    assert [report.terms for report in loop.reports] == [{"a": 2, "skipped_steps": 1}, {"a": 4}]
+
+
+def test_train_gives_up_after_fifty_such_steps_in_a_row():
+    loop = Loop(lambda step: {"a": float("nan") if step > 3 else 1.0})
+    with pytest.raises(NonFiniteError, match="a is nan at step 53"):
+        loop.run(0, 90, skips_non_finite=True)
+
+
+def test_train_makes_several_steps_a_call_and_meets_every_report_and_save():
+    loop = Loop().run(0, 10, steps_per_call=3)
+    assert loop.calls == [3, 1, 2, 2, 1, 1]
+    assert [report.step for report in loop.reports] == [3, 6, 9, 10]
+    assert loop.saved == [4, 8, 10]
+    alone = Loop().run(0, 10)
+    assert [r.terms for r in loop.reports] == [r.terms for r in alone.reports]
+
+
+def test_train_names_the_bad_step_among_several_of_a_call():
+    loop = Loop(lambda step: {"a": float("inf") if step == 5 else 1.0})
+    with pytest.raises(NonFiniteError, match="a is inf at step 5"):
+        loop.run(4, 8, steps_per_call=4)
+
+
+def test_train_saves_and_stops_when_asked():
+    loop = Loop()
+    with pytest.raises(StopRequested) as stop:
+        loop.run(0, 20, is_stopping=lambda: loop.taken >= 4)
+    assert stop.value.step == 5
+    assert loop.saved == [4, 5]
+    assert [report.step for report in loop.reports] == [3, 5]
+
+
+def test_make_train_step_of_several_steps_equals_one_by_one():
+    weight, step = linear_step(global_batch_size=1)
+    together = step(batches_of([3.0], [2.0], [1.0]), 3)
+    other, other_step = linear_step(global_batch_size=1)
+    batches = batches_of([3.0], [2.0], [1.0])
+    alone = [terms_of(other_step(batches)) for _ in range(3)]
+    assert together.terms["loss_loop_0"].tolist() == [x["loss_loop_0"] for x in alone]
+    assert float(weight) == float(other)
+
+
+def test_make_train_step_in_parts_equals_the_whole_batch():
+    weight, step = linear_step(options=StepOptions(num_parts=2))
+    terms = terms_of(step(batches_of([1, 2], [3, 4])))
+    # As test_make_train_step_value_by_hand.
+    assert terms == {"loss_loop_0": pytest.approx(7.5), "gradient_norm": pytest.approx(15.0)}
+    assert float(weight) == pytest.approx(1 - 0.1 * 15)
+
+
+@pytest.mark.parametrize("clip_norm, moved", [(3.0, 0.1 * 3), (20.0, 0.1 * 15)])
+def test_make_train_step_shortens_only_longer_gradients(clip_norm, moved):
+    weight, step = linear_step(options=StepOptions(clip_norm=clip_norm))
+    terms = terms_of(step(batches_of([1, 2, 3, 4])))
+    assert terms["gradient_norm"] == pytest.approx(15.0)  # before it is clipped
+    assert float(weight) == pytest.approx(1 - moved)
+
+
+def test_make_train_step_compiled_by_xla_equals_plain():
+    weight, step = linear_step(options=StepOptions(jit_compile=True))
+    assert terms_of(step(batches_of([1, 2, 3, 4])))["loss_loop_0"] == pytest.approx(7.5)
+    assert float(weight) == pytest.approx(1 - 0.1 * 15)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_make_train_step_hands_on_that_it_shall_stop(asked):
+    assert linear_step()[1](batches_of([1, 2, 3, 4]), 1, asked).is_stopping == asked
+
+
+def root_step(loss_scale=None):
+    """A step on √|w| · x at w = 0, which has the value 0 and no finite slope."""
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     with strategy.scope():
         weight = tf.Variable(0.0)
-        optimizer = make_optimizer("sgd", 0.1, 10, weight_decay=0.0, momentum=0.0)
+        optimizer = make_optimizer("adamw", 0.1, 10, weight_decay=0.1, momentum=0.0)
     step = make_train_step(
         strategy,
         lambda batch: {"root": tf.sqrt(weight) * batch["x"]},
-        *([weight], optimizer, 1),
+        *([weight], optimizer, 1, StepOptions(), loss_scale),
     )
-    terms = {name: float(x) for name, x in step(batches_of([1.0])).items()}
-    assert terms["root"] == 0.0
-    with pytest.raises(NonFiniteError, match="gradient_norm is"):
-        check_finite(terms, 1)
+    return weight, optimizer, step
+
+
+def test_make_train_step_changes_nothing_where_the_gradient_is_not_finite():
+    weight, optimizer, step = root_step()
+    results = step(batches_of([1.0]))
+    assert terms_of(results)["root"] == 0.0
+    assert not results.is_finite[0] and not np.isfinite(terms_of(results)["gradient_norm"])
+    assert float(weight) == 0.0 and int(np.asarray(optimizer.iterations)) == 0
+
+
+def test_loss_scale_halves_where_it_overflows_and_doubles_after_many_sound_steps():
+    loss_scale = make_loss_scale()
+    step = root_step(loss_scale)[2]
+    before = float(loss_scale.scale)
+    step(batches_of([1.0]))
+    assert float(loss_scale.scale) == before / 2
+    loss_scale.sound_steps.assign(1998)
+    weight = tf.Variable(1.0)
+    optimizer = make_optimizer("sgd", 0.1, 10**9, weight_decay=0.0, momentum=0.0)
+    step = make_train_step(
+        tf.distribute.OneDeviceStrategy("CPU:0"),
+        lambda batch: {"square": tf.square(weight * batch["x"])},
+        *([weight], optimizer, 1, StepOptions(), loss_scale),
+    )
+    terms = step(batches_of([1.0], [0.0], [0.0]), 2).terms
+    assert terms["gradient_norm"][0] == pytest.approx(2.0)  # the scale is not in it
+    assert float(weight) == pytest.approx(0.8)
+    assert float(loss_scale.scale) == before and int(loss_scale.sound_steps) == 0
 
 
 @pytest.fixture(scope="module")
@@ -239,15 +347,15 @@ def _train_tiny(strategy, optimizer_name, run_dir):
 
     model, saved, step, batches = opened(seed=0)
     first = model.get_weights()[0].tolist()
-    terms = [step(batches) for _ in range(3)]
+    terms = [terms_of(step(batches)) for _ in range(3)]
     saved.save(3)
-    terms.append(step(batches))
+    terms.append(terms_of(step(batches)))
     # The data repeat after three batches: the fourth is the first of a new iterator.
     restarted, _, step, batches = opened(seed=1)
     step(batches)
     return {
         "replicas": strategy.num_replicas_in_sync,
-        "losses": [[float(t["square"]), float(t["absolute"])] for t in terms],
+        "losses": [[t["square"], t["absolute"]] for t in terms],
         "first_weights": first,
         "weights": [w.tolist() for w in model.get_weights()],
         "restarted_weights": [w.tolist() for w in restarted.get_weights()],

@@ -24,7 +24,7 @@ from PIL import Image
 
 from data_pipeline import command_line, input_pipeline, shards
 from rpe_tf import run_folder
-from rpe_tf.checkpoints import restore_weights
+from rpe_tf.checkpoints import EMBEDDING_ONLY, restore_weights
 from rpe_tf.drawing import contact_sheet, embedding_to_rgb
 from rpe_tf.figures import boundary_code
 from rpe_tf.metrics.edge_thinning import suppress_non_maxima
@@ -75,7 +75,7 @@ def restore_run(run_dir: str) -> TrainedRun:
     embed = {"after": _embedder(after)}
     before = build_model()
     try:
-        steps = {"before": restore_weights(run_dir, before, embedding_only=True), **steps}
+        steps = {"before": restore_weights(run_dir, before, kept=EMBEDDING_ONLY), **steps}
         embed = {"before": _embedder(before), **embed}
     except FileNotFoundError as error:  # The run itself is there: it has been read above.
         logging.info("before fine-tuning is left out: %s", error)

@@ -36,8 +36,8 @@ def embedding_head(
     if embedding_dim < 2 or (position == "rotation" and embedding_dim % 2):
         even = " and even, with positions by rotation" if position == "rotation" else ""
         raise ValueError(f"embedding_dim must be at least 2{even}, got {embedding_dim}")
-    x = keras.layers.Conv2D(embedding_dim, 1, name="embedding_conv")(features)
-    x = Grow(stride, name="embedding_grow")(x)
+    x = keras.layers.Conv2D(embedding_dim, 1, dtype="float32", name="embedding_conv")(features)
+    x = Grow(stride, name="embedding_grow", dtype="float32")(x)
     if position == "rotation":
         x = RotateByPosition(wavelengths, name="rotate_by_position")(x)
     return CropAndNormalize(name="embedding")([x, image])

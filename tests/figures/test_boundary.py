@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -222,7 +223,8 @@ def test_draw_run_of_a_folder_without_run_or_checkpoint_raises(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no run .*settings\.json is missing"):
         boundary.draw_run(str(tmp_path), str(tmp_path / "out"))
     run_dir = _make_run(tmp_path / "run", has_embedding_only=True, patterns=[])
-    os.remove(f"{run_dir}/checkpoints/checkpoint")  # What names the newest one.
+    for path in pathlib.Path(run_dir, "checkpoints").glob("step-*"):
+        path.unlink()
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         boundary.draw_run(run_dir, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
