@@ -42,6 +42,11 @@ _INIT_FROM = flags.DEFINE_string(
 _STRATEGY = flags.DEFINE_enum(
     "strategy", "auto", strategies.STRATEGIES, "Devices: auto takes TF_CONFIG's hosts or all GPUs."
 )
+_DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic",
+    False,
+    "Repeat a run bit for bit on the same machine; on CPUs with TF_NUM_INTRAOP_THREADS=1. Slower.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of weights, data order and drawn pixels.", lower_bound=0)
 
 # Reports
@@ -117,6 +122,9 @@ def main(argv: list[str]) -> int | None:
     if len(argv) > 1:
         raise ValueError(f"unknown argument(s) {argv[1:]}; flags start with --")
     strategy = strategies.make_strategy(_STRATEGY.value)
+    if _DETERMINISTIC.value:
+        keras.utils.set_random_seed(_SEED.value)
+        tf.config.experimental.enable_op_determinism()
     train_paths = shards.list_shards(training_input.train_shards_from_flags())
     settings = settings_from_flags(shards.num_classes(train_paths))
     data = settings["data"]
@@ -130,7 +138,8 @@ def main(argv: list[str]) -> int | None:
         path = os.path.join(_RUN_DIR.value, "flags.txt")
         run_folder.write_text(path, flags.FLAGS.flags_into_string())
     try:
-        model, found, train_seconds = _train(strategy, settings, train_paths, splits, is_chief)
+        with strategies.lost_workers_named(strategy):
+            model, found, train_seconds = _train(strategy, settings, train_paths, splits, is_chief)
         settings["read_out"] |= found
         if TASKS[settings["task"]].fit:
             found |= _fit(model, settings, train_paths)

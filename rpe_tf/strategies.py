@@ -1,7 +1,9 @@
 """Where training runs: one device, the GPUs of a host, or several hosts."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -61,6 +63,27 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
         and resolver.task_id == 0
         and "chief" not in resolver.cluster_spec().jobs
     )
+
+
+@contextlib.contextmanager
+def lost_workers_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Says of TensorFlow's errors within that another worker is gone, where it is that.
+
+    Workers notice within half a minute, by the heartbeats of TensorFlow's coordination service.
+
+    Raises:
+      ConnectionError: instead of UnavailableError or AbortedError, of a strategy over processes.
+    """
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            raise
+        why = error.message.splitlines()[0]
+        raise ConnectionError(
+            "another worker is gone; start all of them again with the same command, they go on "
+            f"from the last checkpoint ({why})"
+        ) from error
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:
