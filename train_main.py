@@ -121,6 +121,7 @@ def main(argv: list[str]) -> int | None:
     """
     if len(argv) > 1:
         raise ValueError(f"unknown argument(s) {argv[1:]}; flags start with --")
+    training_flags.check_devices()
     strategy = strategies.make_strategy(_STRATEGY.value)
     if _DETERMINISTIC.value:
         keras.utils.set_random_seed(_SEED.value)

@@ -1,5 +1,6 @@
 """The flags of the optimisation and of how it runs, the same for every task."""
 
+import tensorflow as tf
 from absl import flags
 
 from rpe_tf.train_step import StepOptions
@@ -67,6 +68,23 @@ _ON_NON_FINITE = flags.DEFINE_enum(
     ["stop", "skip"],
     "Of a step with a loss or gradient that is NaN or infinite. It changes no weight in any case.",
 )
+
+_REQUIRE_GPU = flags.DEFINE_bool(
+    "require_gpu", False, "Refuse to train where TensorFlow sees no GPU, instead of on the CPU."
+)
+
+
+def check_devices() -> None:
+    """Returns nothing.
+
+    Raises:
+      ValueError: if a GPU is required and none is seen.
+    """
+    if _REQUIRE_GPU.value and not tf.config.list_physical_devices("GPU"):
+        raise ValueError(
+            "TensorFlow sees no GPU; `python -m rpe_tf.doctor_main` says what is there, and "
+            "--norequire_gpu trains on the CPU"
+        )
 
 
 def settings_from_flags() -> dict:

@@ -41,6 +41,7 @@ _ALLOWED = {
     "rpe_tf.interruption": set(),
     "rpe_tf.memory_estimate": set(),
     "rpe_tf.tracing": set(),
+    "rpe_tf.doctor_main": {"rpe_tf.memory_estimate"},
     "rpe_tf.checkpoints": {"rpe_tf.train_step"},
     "rpe_tf.best_weights": {"rpe_tf.checkpoints", "rpe_tf.run_folder"},
     "rpe_tf.learner": {
