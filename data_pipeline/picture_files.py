@@ -33,7 +33,16 @@ def read_picture(path: str) -> np.ndarray:
       ValueError: naming the file, if it cannot be read as a picture or holds neither 8- nor
         16-bit samples.
     """
-    return _upright_pixels(path, io.BytesIO(read_file(path)))
+    return decode_picture(path, read_file(path))
+
+
+def decode_picture(path: str, content: bytes) -> np.ndarray:
+    """Returns the pixels [H, W, 3] uint8 of the content of a picture file, as `read_picture`.
+
+    Raises:
+      ValueError: as `read_picture`, naming the path.
+    """
+    return _upright_pixels(path, io.BytesIO(content))
 
 
 def read_for_record(path: str) -> bytes | np.ndarray:
@@ -45,7 +54,15 @@ def read_for_record(path: str) -> bytes | np.ndarray:
     Raises:
       ValueError: as `read_picture`.
     """
-    content = read_file(path)
+    return content_for_record(path, read_file(path))
+
+
+def content_for_record(path: str, content: bytes) -> bytes | np.ndarray:
+    """Returns what a record holds of the content of a picture file, as `read_for_record`.
+
+    Raises:
+      ValueError: as `read_picture`, naming the path.
+    """
     try:
         with Image.open(io.BytesIO(content)) as picture:
             is_upright = picture.getexif().get(ExifTags.Base.Orientation, 1) == 1

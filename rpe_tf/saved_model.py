@@ -172,10 +172,22 @@ def load(export_dir: str | os.PathLike) -> Segmenter | BoundaryDetector | Semant
         instances nor boundaries nor classes.
     """
     folder = find_version(export_dir)
-    loaded = tf.saved_model.load(folder)
+    return read_loaded(tf.saved_model.load(folder), folder)
+
+
+def read_loaded(loaded: object, place: str) -> Segmenter | BoundaryDetector | SemanticSegmenter:
+    """Returns a model that was loaded, ready to predict; as `load`.
+
+    Args:
+      loaded: what `tf.saved_model.load` returned, or anything with such signatures.
+      place: where it comes from, for messages.
+
+    Raises:
+      ValueError: as `load`.
+    """
     if "serving_default" not in loaded.signatures:
         raise ValueError(
-            f"{folder} has no signature serving_default; it was not written by export.export_main"
+            f"{place} has no signature serving_default; it was not written by export.export_main"
         )
     outputs = loaded.signatures["serving_default"].structured_outputs
     if "boundary" in outputs:
@@ -185,7 +197,7 @@ def load(export_dir: str | os.PathLike) -> Segmenter | BoundaryDetector | Semant
     if "semantic" in outputs:
         return SemanticSegmenter(loaded)
     raise ValueError(
-        f"{folder} gives {', '.join(sorted(outputs))}, neither instance nor boundary nor semantic; "
+        f"{place} gives {', '.join(sorted(outputs))}, neither instance nor boundary nor semantic; "
         "it was not written by export.export_main"
     )
 
@@ -234,11 +246,11 @@ def find_version(export_dir: str | os.PathLike) -> str:
       FileNotFoundError: if export_dir is no SavedModel and holds none.
     """
     folder = os.fspath(export_dir)
-    if os.path.isfile(os.path.join(folder, "saved_model.pb")):
+    if tf.io.gfile.exists(os.path.join(folder, "saved_model.pb")):
         return folder
     for version in reversed(list_versions(folder)):
         path = os.path.join(folder, str(version))
-        if os.path.isfile(os.path.join(path, "saved_model.pb")):
+        if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
             return path
     raise FileNotFoundError(
         f"no model in {folder}: neither saved_model.pb nor a numbered folder with one; write one "
@@ -248,10 +260,12 @@ def find_version(export_dir: str | os.PathLike) -> str:
 
 def list_versions(folder: str) -> list[int]:
     """Returns the numbers of the version folders in folder, rising; none if it is absent."""
-    if not os.path.isdir(folder):
+    if not tf.io.gfile.isdir(folder):
         return []
-    # As a server reads them: decimal digits alone, without leading zeros.
-    names = [name for name in os.listdir(folder) if name.isascii() and name.isdigit()]
+    # As a server reads them: decimal digits alone, without leading zeros. Object stores list
+    # folders with a slash.
+    names = [name.rstrip("/") for name in tf.io.gfile.listdir(folder)]
+    names = [name for name in names if name.isascii() and name.isdigit()]
     return sorted(int(name) for name in names if str(int(name)) == name)
 
 
