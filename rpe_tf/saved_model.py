@@ -119,6 +119,32 @@ class Segmenter:
         return PooledPrediction(outputs["maps"][0].numpy(), table)
 
 
+    @property
+    def can_group(self) -> bool:
+        """Whether net and read-out can be run one after the other, as `embed` and `group` do."""
+        return {"embedding", "group"} <= set(self._loaded.signatures)
+
+    def embed(self, picture: str | os.PathLike | np.ndarray) -> dict[str, tf.Tensor]:
+        """Returns what the net gives for one picture: `embedding` [1, H, W, D], and `logit`."""
+        return _serve(self._loaded, picture, "embedding")
+
+    def group(
+        self, embedded: dict[str, tf.Tensor], parameters: dict[str, object]
+    ) -> tuple[Prediction, np.ndarray | None]:
+        """Returns the instances of what `embed` returned, and the classes [H, W] where there are.
+
+        Args:
+          embedded: of one picture.
+          parameters: a value for each of the signature `group`, as its `signatures.md` says.
+        """
+        serve = self._loaded.signatures["group"]
+        specs = serve.structured_input_signature[1]
+        chosen = {name: tf.constant([x], specs[name].dtype) for name, x in parameters.items()}
+        outputs = serve(**embedded, **chosen)
+        semantic = outputs["semantic"][0].numpy() if "semantic" in outputs else None
+        return _first_prediction(outputs), semantic
+
+
 class BoundaryDetector:
     """A loaded export that finds boundaries."""
 
