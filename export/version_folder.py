@@ -14,6 +14,7 @@ from export.provenance import class_names, describe_origin, licence_text
 from export.semantic_answers import semantic_answers
 from export.served_module import ServedModule
 from export.signatures import describe_signatures, format_signatures
+from export.tiling import describe_sight
 from export.trained_run import TrainedRun
 from export.warm_up import example_values, write_warm_up
 from rpe_tf.saved_model import list_versions
@@ -81,7 +82,12 @@ def _write_model(run: TrainedRun, folder: str, metrics: dict) -> None:
     for name, function in signatures.items():
         described |= describe_signatures({name: function}, _meanings(answers, name))
     write_warm_up(folder, described, example_values(module, answers.parameters))
-    info = {**describe_origin(run, metrics), "signatures": described}
+    sight = describe_sight(run.model, run.settings["read_out"])
+    info = {
+        **describe_origin(run, metrics),
+        "receptive_field": sight,
+        "signatures": described,
+    }
     texts = {
         "model_info.json": json.dumps(info, indent=2, ensure_ascii=False) + "\n",
         "signatures.md": format_signatures(described),
