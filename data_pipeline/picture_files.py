@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import tensorflow as tf
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
@@ -155,4 +155,6 @@ def _grey_16_bit(path: str, grey: np.ndarray) -> np.ndarray:
 
 
 def _unreadable(path: str, error: Exception) -> str:
-    return f"{path} cannot be read as a picture ({error}); check the file or save it again as PNG"
+    # Pillow names an object in memory, so that no two runs would say the same.
+    reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
+    return f"{path} cannot be read as a picture ({reason}); check the file or save it again as PNG"

@@ -8,18 +8,11 @@ Example:
     --beam_option=--direct_num_workers=0 --beam_option=--direct_running_mode=multi_processing
 """
 
-import json
-import os
-import sys
-
-from absl import flags, logging
+from absl import flags
 
 from data_pipeline import command_line
-from data_pipeline.beam_runner import map_on_beam, require_written
-from data_pipeline.conversion import default_num_shards, shard_names
 from data_pipeline.labelled_picture import Source
 from export import batch_pictures, batch_results, batch_run
-from export.batch_parts import Part, predict_part, record_path
 from export.pictures import require_other_folder
 from rpe_tf.saved_model import find_version
 
@@ -66,78 +59,33 @@ _BEAM_OPTIONS = flags.DEFINE_multi_string(
 )
 
 
-def predict_batch(parts: list[Part], runner: str, options: list[str]) -> dict:
-    """Predicts all parts that are not there yet and returns the manifest, written last.
-
-    Args:
-      parts: of `batch_run.plan_batch`.
-      runner: as in `beam_runner.run_on_beam`.
-      options: likewise.
-
-    Raises:
-      ValueError, OSError: as `beam_runner.map_on_beam`.
-    """
-    items = [json.dumps(part._asdict()) for part in parts]
-    with batch_run.shown_progress(parts):
-        counts = map_on_beam(predict_part, items, runner=runner, options=options)
-    logging.info(
-        "%s: now predicted %d pictures with %d instances, %d failed",
-        *(runner, *(counts.get(name, 0) for name in ("done", "instances", "failed"))),
-    )
-    require_written([record_path(part) for part in parts], runner)
-    return batch_run.finish_batch(parts)
-
-
-def _plan(model_folder: str, model: object) -> list[Part]:
-    sources, names = _sources()
-    settings = {
-        "model_sha256": batch_run.model_sha256(model_folder),
-        "input": "files" if _IMAGES.value else "shards",
-        "write": batch_results.choose_kinds(model, _WRITE.value),
-        "max_pixels": _MAX_PIXELS.value,
-    }
-    return batch_run.plan_batch(_OUTPUT_DIR.value, names, model_folder, settings, sources)
-
-
-def _sources() -> tuple[list[Source], list[str]]:
-    """Returns pictures or shards, and the names of the parts they are dealt out to."""
+def _list_sources() -> list[Source]:
+    """Returns the pictures or shards."""
     if bool(_IMAGES.value) == bool(_SHARDS.value):
         raise ValueError("give either --images or --shards")
-    if _SHARDS.value and _NUM_SHARDS.value:
-        raise ValueError("--num_shards is for --images; of --shards each is a part")
     if _IMAGES.value:
         sources = batch_pictures.list_files(_IMAGES.value)
         require_other_folder([source.files[0] for source in sources], _OUTPUT_DIR.value)
-        num_parts = _NUM_SHARDS.value or default_num_shards(len(sources))
-    else:
-        sources = batch_pictures.list_shards(_SHARDS.value)
-        num_parts = len(sources)
-    files = shard_names("part", num_parts, len(sources))
-    return sources, [os.path.splitext(name)[0].removeprefix("part-") for name in files]
+        return sources
+    if _NUM_SHARDS.value:
+        raise ValueError("--num_shards is for --images; of --shards each is a part")
+    return batch_pictures.list_shards(_SHARDS.value)
 
 
 def main(argv: list[str]) -> int | None:
     """Predicts all pictures; returns 1 if too many of them failed."""
     del argv
+    sources = _list_sources()
     model_folder = find_version(_MODEL.value)
-    parts = _plan(model_folder, batch_results.load_once(model_folder))
-    manifest = predict_batch(parts, _RUNNER.value, _BEAM_OPTIONS.value)
-    num_pictures, num_failed = manifest["num_pictures"], manifest["num_failed"]
-    print(
-        f"Predicted {num_pictures - num_failed} of {num_pictures} pictures into "
-        f"{_OUTPUT_DIR.value}; {num_failed} failed, {manifest['num_instances']} instances"
-    )
-    if num_failed:
-        path = os.path.join(_OUTPUT_DIR.value, batch_run.FAILED_FILE)
-        print(f"{num_failed} pictures failed, see {path}", file=sys.stderr)
-    if num_failed > _MAX_FAILED.value * num_pictures:
-        print(
-            f"error: {num_failed} of {num_pictures} pictures failed, more than "
-            f"--max_failed_fraction={_MAX_FAILED.value:g}",
-            file=sys.stderr,
-        )
-        return 1
-    return None
+    settings = {
+        "input": "files" if _IMAGES.value else "shards",
+        "write": batch_results.choose_kinds(batch_results.load_once(model_folder), _WRITE.value),
+        "max_pixels": _MAX_PIXELS.value,
+    }
+    num_parts = len(sources) if _SHARDS.value else _NUM_SHARDS.value
+    parts = batch_run.plan_batch(_OUTPUT_DIR.value, model_folder, settings, sources, num_parts)
+    manifest = batch_run.predict_batch(parts, _RUNNER.value, _BEAM_OPTIONS.value)
+    return batch_run.report(manifest, _OUTPUT_DIR.value, _MAX_FAILED.value)
 
 
 def run() -> None:

@@ -6,15 +6,26 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
+from absl import logging
 
 from data_pipeline import command_line
+from data_pipeline.beam_runner import map_on_beam, require_written
+from data_pipeline.conversion import default_num_shards, shard_names
 from data_pipeline.labelled_picture import Source
 from data_pipeline.shard_writing import file_sha256
-from export.batch_parts import LABELS_FOLDER, WORK_FOLDER, Part, record_path, write_sources
+from export.batch_parts import (
+    LABELS_FOLDER,
+    WORK_FOLDER,
+    Part,
+    predict_part,
+    record_path,
+    write_sources,
+)
 from export.batch_pictures import deal_out
 from export.prediction_files import write_json, write_whole
 from rpe_tf.metrics.object_files import RECORDS_FILE
@@ -33,20 +44,27 @@ def model_sha256(folder: str) -> str:
 
 
 def plan_batch(
-    output_dir: str, names: Sequence[str], model: str, settings: dict, sources: Sequence[Source]
+    output_dir: str,
+    model: str,
+    settings: dict,
+    sources: Sequence[Source],
+    num_parts: int | None = None,
 ) -> list[Part]:
     """Returns the parts of a batch, having prepared the output folder for them.
 
     Args:
       output_dir: made if absent; it may hold what an earlier start of the same batch has left.
-      names: of the parts, such as 00000-of-00016.
       model: the version folder.
-      settings: of `Part`.
-      sources: in order; they are dealt out in runs.
+      settings: of `Part`, without `model_sha256`.
+      sources: pictures, in order, or shards; they are dealt out in runs.
+      num_parts: in [1, number of sources]; by default as many as a conversion makes shards.
 
     Raises:
-      ValueError: if the folder holds results of something else.
+      ValueError: if the folder holds results of something else, or num_parts is out of its range.
     """
+    files = shard_names("part", num_parts or default_num_shards(len(sources)), len(sources))
+    names = [os.path.splitext(name)[0].removeprefix("part-") for name in files]
+    settings = {**settings, "model_sha256": model_sha256(model)}
     digest = hashlib.sha256(json.dumps(sources).encode()).hexdigest()
     _require_own(output_dir, {**settings, "parts": len(names), "sources_sha256": digest})
     if "shards" in settings["write"]:
@@ -61,8 +79,49 @@ def plan_batch(
     return parts
 
 
+def predict_batch(parts: Sequence[Part], runner: str, options: Sequence[str]) -> dict:
+    """Predicts all parts that are not there yet; returns the manifest, which is written last.
+
+    Args:
+      parts: of `plan_batch`.
+      runner: as in `beam_runner.run_on_beam`.
+      options: likewise.
+
+    Returns:
+      `model`, `settings`, `num_pictures`, `num_failed`, `num_instances`, and `files`: SHA-256 by
+      path within the output folder, PNG files left out.
+
+    Raises:
+      ValueError, OSError: as `beam_runner.map_on_beam`; or a part was not written.
+    """
+    items = [json.dumps(part._asdict()) for part in parts]
+    with _shown_progress(parts):
+        counts = map_on_beam(predict_part, items, runner=runner, options=options)
+    logging.info(
+        "%s: now predicted %d pictures with %d instances, %d failed",
+        *(runner, *(counts.get(name, 0) for name in ("done", "instances", "failed"))),
+    )
+    require_written([record_path(part) for part in parts], runner)
+    return _finish(parts)
+
+
+def report(manifest: dict, output_dir: str, max_failed_fraction: float) -> int | None:
+    """Says what was done; returns 1 if more than that share of the pictures, in [0, 1], failed."""
+    num_pictures, num_failed = manifest["num_pictures"], manifest["num_failed"]
+    done = f"{num_pictures - num_failed} of {num_pictures} pictures"
+    print(f"Predicted {done} into {output_dir}, {manifest['num_instances']} instances")
+    if num_failed:
+        path = os.path.join(output_dir, FAILED_FILE)
+        print(f"{num_failed} of {num_pictures} pictures failed, see {path}", file=sys.stderr)
+    if num_failed > max_failed_fraction * num_pictures:
+        limit = f"--max_failed_fraction={max_failed_fraction:g}"
+        print(f"error: more pictures failed than {limit} of all", file=sys.stderr)
+        return 1
+    return None
+
+
 @contextlib.contextmanager
-def shown_progress(parts: Sequence[Part]) -> Iterator[None]:
+def _shown_progress(parts: Sequence[Part]) -> Iterator[None]:
     """Shows on stderr how many parts are finished, wherever they are worked at."""
     is_over = threading.Event()
     bar = command_line.progress_bar(len(parts), "predicting", "parts")
@@ -86,16 +145,8 @@ def shown_progress(parts: Sequence[Part]) -> Iterator[None]:
         bar.close()
 
 
-def finish_batch(parts: Sequence[Part]) -> dict:
-    """Returns the manifest, having written the list of failures and, last, the manifest.
-
-    Returns:
-      `model`, `settings`, `num_pictures`, `num_failed`, `num_instances`, and `files`: SHA-256 by
-      path within the output folder, PNG files left out.
-
-    Raises:
-      ValueError: if a part was not finished.
-    """
+def _finish(parts: Sequence[Part]) -> dict:
+    """Writes the list of failures and, last, the manifest."""
     records = [_read_record(part) for part in parts]
     output_dir = parts[0].output_dir
     failed = [failure for record in records for failure in record["failed"]]
