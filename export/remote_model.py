@@ -12,12 +12,6 @@ from tensorflow.core.framework import types_pb2
 from export import rest_client
 
 _SUFFIX = "_bytes"
-# Of the samples of a served PNG map, by the name of the map: what the pixels signature gives.
-_READ_MAP = {
-    "instance": lambda samples: samples.astype(np.int32),
-    "semantic": lambda samples: samples.astype(np.int32),
-    "boundary": lambda samples: samples.astype(np.float32) / 255.0,
-}
 
 
 class RemoteModel(NamedTuple):
@@ -56,20 +50,40 @@ class RemoteSignature:
         """Returns the answer to one picture [1, H, W, 3] uint8; raises as `rest_client.predict`."""
         png = tf.io.encode_png(image[0], compression=1).numpy()
         answer = rest_client.predict(self._url, png, timeout_seconds=self._timeout_seconds)
-        found = {}
-        for name, value in answer.items():
-            if name.endswith(_SUFFIX):
-                stem = name.removesuffix(_SUFFIX)
-                found[stem] = tf.constant(_READ_MAP[stem](_samples(value))[np.newaxis])
-            # The maps that also came as lists are not read twice.
-            elif name + _SUFFIX not in answer:
-                found[name] = tf.constant(_array(value, self._outputs[name]))
-        return found
+        outputs = {
+            name: np.array([value], object)
+            if name.endswith(_SUFFIX)
+            else _array(value, self._outputs[name])
+            for name, value in answer.items()
+            if name + _SUFFIX not in answer  # The maps that also came as lists are not read twice.
+        }
+        return {name: tf.constant(x) for name, x in as_default(outputs).items()}
 
 
 def connect(url: str, *, timeout_seconds: float = 60.0) -> RemoteModel:
     """Returns the model behind a URL; raises as `RemoteSignature`."""
     return RemoteModel({"serving_default": RemoteSignature(url.rstrip("/"), timeout_seconds)})
+
+
+def as_default(answer: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns what `serving_default` gives for one picture, of what `serving_bytes` gave.
+
+    Args:
+      answer: outputs [1, …] by name. A server that put the picture into a batch with others leaves
+        rows of 0 behind the instances of the tables.
+    """
+    found = {}
+    for name, value in answer.items():
+        if name.endswith(_SUFFIX):
+            samples = _samples(value[0])
+            is_strength = name == f"boundary{_SUFFIX}"
+            map_ = samples / np.float32(255) if is_strength else samples.astype(np.int32)
+            found[name.removesuffix(_SUFFIX)] = map_[np.newaxis]
+        elif value.ndim > 1:
+            found[name] = value[:, : int(answer["num_instances"][0])]
+        else:
+            found[name] = value
+    return found
 
 
 def _samples(png: bytes) -> np.ndarray:
