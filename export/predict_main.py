@@ -11,8 +11,10 @@ from absl import flags
 
 import rpe_tf
 from data_pipeline import command_line
-from export.picture_predictions import predict_files
+from export.large_pictures import MAX_PIXELS, Tiling
+from export.picture_predictions import Tiles, predict_files
 from export.pictures import list_pictures, require_other_folder
+from export.tiling import ALIGNMENT_PX, TILE_PX
 from rpe_tf.saved_model import BoundaryDetector, Segmenter
 
 _MODEL = flags.DEFINE_string(
@@ -28,6 +30,24 @@ _POOLED = flags.DEFINE_bool(
     False,
     "Of proposals: also write proposals.json, those of all the run's concentrations, overlapping.",
 )
+_TILE_PX = flags.DEFINE_integer(
+    "tile_px",
+    TILE_PX,
+    "Sides in pixels beyond which a picture is cut into overlapping tiles of that size, whose "
+    f"answers are stitched; used to a multiple of {ALIGNMENT_PX}, and 0.7 GB of memory a million "
+    "pixels or more.",
+    lower_bound=3 * ALIGNMENT_PX,
+)
+_OVERLAP_PX = flags.DEFINE_integer(
+    "overlap_px",
+    None,
+    f"Of neighbouring tiles, in pixels, rounded up to a multiple of {ALIGNMENT_PX}; left out: as "
+    "far as the model sees to both sides of a pixel.",
+    lower_bound=1,
+)
+_MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels", MAX_PIXELS, "Of a picture, which is refused above; at least 1.", lower_bound=1
+)
 
 
 def main(argv: list[str]) -> int | None:
@@ -41,7 +61,15 @@ def main(argv: list[str]) -> int | None:
         raise ValueError(f"--thin is for models of boundaries, {_MODEL.value} does not find any")
     if _POOLED.value and not (isinstance(model, Segmenter) and model.can_propose):
         raise ValueError(f"--pooled is for models of proposals; {_MODEL.value} does not pool any")
-    return predict_files(model, paths, output_dir, is_thin=_THIN.value, is_pooled=_POOLED.value)
+    tiling = Tiling(_TILE_PX.value, _OVERLAP_PX.value, _MAX_PIXELS.value)
+    return predict_files(
+        model,
+        paths,
+        output_dir,
+        is_thin=_THIN.value,
+        is_pooled=_POOLED.value,
+        tiles=Tiles(_MODEL.value, tiling),
+    )
 
 
 def run() -> None:

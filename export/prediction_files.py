@@ -1,9 +1,10 @@
 """The files made of one prediction: label map, overlay, COCO results, boundary map."""
 
+import contextlib
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -122,6 +123,32 @@ def write_json(path: str, value: object) -> None:
     """Writes value as JSON, whole or not at all."""
     text = json.dumps(value, ensure_ascii=False) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))
+
+
+@contextlib.contextmanager
+def json_list(path: str) -> Iterator[Callable[[Iterable[object]], None]]:
+    """Yields a function that adds items to a list in a JSON file, whole at the end or not at all.
+
+    Items are written as they come, so that there may be more than memory holds.
+    """
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    try:
+        with tf.io.gfile.GFile(temporary, "w") as file:
+            separator = "["
+
+            def add(items: Iterable[object]) -> None:
+                nonlocal separator
+                for item in items:
+                    file.write(separator + json.dumps(item, ensure_ascii=False))
+                    separator = ", "
+
+            yield add
+            file.write("[]\n" if separator == "[" else "]\n")
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    except BaseException:
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.remove(temporary)
+        raise
 
 
 def write_whole(path: str, write: Callable[[BinaryIO], object]) -> None:
