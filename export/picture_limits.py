@@ -2,6 +2,7 @@
 
 import io
 import math
+import struct
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,10 +19,11 @@ from rpe_tf.saved_model import decode_rgb
 
 # By their first bytes, as TensorFlow tells them apart. Not by `Image.open`, whose own limit would
 # come first.
+_GIF = b"GIF8"
 _FORMATS = {
     b"\xff\xd8\xff": JpegImageFile,
     b"\x89PNG\r\n\x1a\n": PngImageFile,
-    b"GIF8": GifImageFile,
+    _GIF: GifImageFile,
     b"BM": BmpImageFile,
 }
 
@@ -42,10 +44,10 @@ def check_sizes(inputs: Mapping[str, np.ndarray], max_pixels: int) -> None:
             _require_few(f"{name} of {list(values.shape)}", math.prod(values.shape[:3]), max_pixels)
     sizes = []
     for where, picture in encoded_pictures(inputs):
-        height, width, num_frames = _head(where, picture)
-        told = f"{where} of {width:,} x {height:,} pixels"
-        told += f" and {num_frames:,} frames" if num_frames > 1 else ""
-        _require_few(told, height * width * num_frames, max_pixels)
+        height, width = _size(where, picture)
+        _require_few(f"{where} of {width:,} x {height:,} pixels", height * width, max_pixels)
+        if picture.startswith(_GIF):
+            _require_few(f"{where}, a GIF, in all frames", _frame_pixels(picture), max_pixels)
         sizes.append((height, width))
     if len(sizes) > 1:
         height, width = np.max(sizes, axis=0).tolist()
@@ -69,8 +71,9 @@ def encoded_pictures(inputs: Mapping[str, np.ndarray]) -> list[tuple[str, bytes]
     Raises:
       ValueError: if a tf.Example is none, or holds no picture.
     """
-    found = [(f"image_bytes[{i}]", x) for i, x in enumerate(inputs.get("image_bytes", ()))]
-    for number, record in enumerate(inputs.get("examples", ())):
+    pictures, records = (np.ravel(inputs.get(name, ())) for name in ("image_bytes", "examples"))
+    found = [(f"image_bytes[{number}]", picture) for number, picture in enumerate(pictures)]
+    for number, record in enumerate(records):
         where = f"examples[{number}]"
         try:
             feature = tf.train.Example.FromString(record).features.feature[EXAMPLE_KEY]
@@ -82,17 +85,44 @@ def encoded_pictures(inputs: Mapping[str, np.ndarray]) -> list[tuple[str, bytes]
     return found
 
 
-def _head(where: str, picture: bytes) -> tuple[int, int, int]:
-    """Returns height, width and number of frames, as the head of a picture says."""
+def _size(where: str, picture: bytes) -> tuple[int, int]:
+    """Returns height and width, as the head of a picture says."""
     readers = [reader for start, reader in _FORMATS.items() if picture.startswith(start)]
     if not readers:
         got = "is empty" if not picture else f"begins with {picture[:8]!r}"
         raise ValueError(f"{where} must be a JPEG, PNG, BMP or GIF picture, but {got}")
     try:
         with readers[0](io.BytesIO(picture)) as opened:
-            return opened.height, opened.width, getattr(opened, "n_frames", 1)
+            return opened.height, opened.width
     except DECODER_ERRORS as error:
         raise ValueError(f"{where} is damaged or cut off ({error})") from error
+
+
+def _frame_pixels(gif: bytes) -> int:
+    """Returns the pixels of all frames: TensorFlow unpacks them all, though it gives the first.
+
+    Of a GIF that is cut off or damaged, those of the frames that can be found.
+    """
+    num_pixels, position = 0, 13 + _color_table_bytes(gif[10])
+    # A frame, or an extension; anything else ends the file.
+    while gif[position : position + 1] in (b",", b"!"):
+        if gif[position] == ord("!"):
+            position += 2
+        elif len(gif) < position + 10:
+            break
+        else:
+            width, height, flags = struct.unpack_from("<HHB", gif, position + 5)
+            num_pixels += width * height
+            position += 11 + _color_table_bytes(flags)
+        # Blocks of data, each after its length, until one of length 0.
+        while position < len(gif) and gif[position]:
+            position += 1 + gif[position]
+        position += 1
+    return num_pixels
+
+
+def _color_table_bytes(flags: int) -> int:
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _require_few(told: str, num_pixels: int, max_pixels: int) -> None:
