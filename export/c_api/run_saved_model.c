@@ -88,7 +88,7 @@ static TF_Tensor* bytes_tensor(char** paths, int64_t num) {
 
 /* Returns the tensor of a name OPERATION:INDEX. */
 static TF_Output find_tensor(TF_Graph* graph, const char* name) {
-  char* operation = strdup(name);
+  char* operation = strcpy(malloc(strlen(name) + 1), name);
   char* colon = strrchr(operation, ':');
   if (colon) *colon = '\0';
   const TF_Output output = {TF_GraphOperationByName(graph, operation), colon ? atoi(colon + 1) : 0};
