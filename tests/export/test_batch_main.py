@@ -274,7 +274,12 @@ def test_another_batch_is_refused(exported, scenes, tmp_path):
 def test_large_pictures_and_too_many_instances_fail_alone(exported, scenes, tmp_path, monkeypatch):
     sources = batch_pictures.list_files(f"{scenes}/[abc].png")
     monkeypatch.setattr(batch_pictures, "ONE_PASS_PIXELS", 64 * 40)
-    _run(exported, tmp_path / "a", sources, max_pixels=45 * 70)
+    lines = []
+    monkeypatch.setattr(batch_run.logging, "info", lambda line, *args: lines.append(line % args))
+    manifest = _run(exported, tmp_path / "a", sources, max_pixels=45 * 70)
+    # What Beam has counted, and what the manifest says.
+    told = f"now predicted 1 pictures with {manifest['num_instances']} instances, 2 failed"
+    assert lines == [f"DirectRunner: {told}"] and manifest["num_instances"] >= 3
     assert [x["path"][-5] for x in _failed(tmp_path / "a")] == ["a", "b"]
     assert "3,150 pixels, more than the 2,560 that are" in _failed(tmp_path / "a")[0]["error"]
     assert {x["file_name"][-5] for x in _results(tmp_path / "a")} == {"c"}
