@@ -129,6 +129,7 @@ def main(argv: list[str]) -> int | None:
     train_paths = shards.list_shards(training_input.train_shards_from_flags())
     settings = settings_from_flags(shards.num_classes(train_paths))
     data = settings["data"]
+    data["sources"] = shards.describe_sources(train_paths)
     splits = {
         shards.split_name(pattern): shards.list_shards(pattern) for pattern in data["eval_shards"]
     }

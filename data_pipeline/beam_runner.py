@@ -1,14 +1,17 @@
-"""Shards written by Apache Beam: on this machine, or on the workers of a cluster or a service."""
+"""Work shared out by Apache Beam: on this machine, or on the workers of a cluster or a service."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging as standard_logging
 import pickle
 import time
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
@@ -26,7 +29,7 @@ except ImportError:  # It comes with the extra [beam]; run_on_beam says so.
 _DIRECT_RUNNER = "FnApiRunner"
 # Beam logs many lines about itself; of use are those of the job that runs elsewhere.
 _QUIET, _HEARD = "apache_beam", ("dataflow", "portability.portable_runner")
-_COUNTER = ("data_pipeline", "pictures")
+_COUNTERS, _PICTURES = "rpe", "pictures"
 
 
 def run_on_beam(jobs: Sequence[ShardJob], *, runner: str, options: Sequence[str]) -> None:
@@ -53,25 +56,70 @@ def run_on_beam(jobs: Sequence[ShardJob], *, runner: str, options: Sequence[str]
         missing, or the shards are not to be found afterwards.
       OSError: the pipeline failed, other than by a bad picture.
     """
-    if beam is None:
-        raise ValueError("--runner needs Apache Beam; install it with: pip install '.[beam]'")
+    _require_beam()
     if not jobs:
         return
-    _choose_log_lines()
-    pipeline = _new_pipeline(runner, options)
     # Compressed, because the jobs are a part of the pipeline, whose size services limit.
     parcels = [zlib.compress(pickle.dumps(job._replace(is_stopping=False))) for job in jobs]
-    shards = pipeline | "Jobs" >> beam.Create(parcels)
-    # Else a runner may fuse the steps and hand all jobs to one worker.
-    shards = shards | "Share out" >> beam.Reshuffle()
-    _ = shards | "Write shard" >> beam.Map(_write_parcel)
     total = sum(len(job.sources) for job in jobs)
     logging.info("%s: %d shards of %d pictures", runner, len(jobs), total)
     start = time.monotonic()
-    num_pictures = _run(pipeline, runner)
+    counts = map_on_beam(_write_parcel, parcels, runner=runner, options=options)
     seconds = time.monotonic() - start
-    logging.info("%s: %d pictures in %.1f s", runner, num_pictures, seconds)
-    _require_shards(jobs, runner)
+    logging.info("%s: %d pictures in %.1f s", runner, counts.get(_PICTURES, 0), seconds)
+    require_written([f"{job.path}.json" for job in jobs], runner)
+
+
+def map_on_beam(
+    work: Callable[[Any, Callable[..., None]], object],
+    items: Sequence[Any],
+    *,
+    runner: str,
+    options: Sequence[str],
+) -> dict[str, int]:
+    """Calls work(item, count) once for each item, and again where a worker was lost meanwhile.
+
+    Args:
+      work: a function of a module that workers can import; it calls count(name, n), n = 1 unless
+        given, for metrics that Beam shows, and raises only what shall end the pipeline.
+      items: at least one; they are a part of the pipeline, so some bytes to kilobytes each.
+      runner: as in `run_on_beam`.
+      options: as in `run_on_beam`.
+
+    Returns:
+      The metrics by name, with what was done twice counted twice.
+
+    Raises:
+      ValueError: Beam is not installed or does not know the runner, or an option is malformed or
+        missing.
+      OSError: the pipeline failed.
+    """
+    _require_beam()
+    _choose_log_lines()
+    pipeline = _new_pipeline(runner, options)
+    shared = pipeline | "Jobs" >> beam.Create(items)
+    # Else a runner may fuse the steps and hand all jobs to one worker.
+    shared = shared | "Share out" >> beam.Reshuffle()
+    _ = shared | "Work" >> beam.Map(work, _count)
+    return _run(pipeline, runner)
+
+
+def require_written(paths: Sequence[str], runner: str) -> None:
+    """Returns nothing.
+
+    Raises:
+      ValueError: if none of the paths is there although the runner has written them.
+    """
+    if not any(tf.io.gfile.exists(path) for path in paths):
+        raise ValueError(
+            f"{runner} has ended, but {paths[0]} is not here; choose an --output_dir on "
+            "storage that its workers share with this machine, such as gs://bucket/folder"
+        )
+
+
+def _require_beam() -> None:
+    if beam is None:
+        raise ValueError("--runner needs Apache Beam; install it with: pip install '.[beam]'")
 
 
 def _choose_log_lines() -> None:
@@ -105,13 +153,17 @@ def _parse_options(options: Sequence[str]) -> PipelineOptions:
     return parsed
 
 
-def _write_parcel(parcel: bytes) -> None:
+def _write_parcel(parcel: bytes, count: Callable[..., None]) -> None:
     """Writes the shard of one job, wherever this runs."""
-    write_shard(pickle.loads(zlib.decompress(parcel)), beam.metrics.Metrics.counter(*_COUNTER).inc)
+    write_shard(pickle.loads(zlib.decompress(parcel)), functools.partial(count, _PICTURES))
 
 
-def _run(pipeline: beam.Pipeline, runner: str) -> int:
-    """Runs the pipeline to its end; returns how many pictures it has counted."""
+def _count(name: str, n: int = 1) -> None:
+    beam.metrics.Metrics.counter(_COUNTERS, name).inc(n)
+
+
+def _run(pipeline: beam.Pipeline, runner: str) -> dict[str, int]:
+    """Runs the pipeline to its end; returns what it has counted, by name."""
     try:
         result = pipeline.run()
         state = result.wait_until_finish()
@@ -119,13 +171,8 @@ def _run(pipeline: beam.Pipeline, runner: str) -> int:
         raise OSError(f"{runner} failed: {error}") from error
     if state != beam.runners.runner.PipelineState.DONE:
         raise OSError(f"{runner} ended as {state}; its own log says why")
-    counters = result.metrics().query(beam.metrics.MetricsFilter().with_name(_COUNTER[1]))
-    return sum(counter.result for counter in counters["counters"])
-
-
-def _require_shards(jobs: Sequence[ShardJob], runner: str) -> None:
-    if not any(tf.io.gfile.exists(f"{job.path}.json") for job in jobs):
-        raise ValueError(
-            f"{runner} has ended, but {jobs[0].path} is not here; choose an --output_dir on "
-            "storage that its workers share with this machine, such as gs://bucket/folder"
-        )
+    found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(_COUNTERS))
+    counts = Counter()
+    for counter in found["counters"]:
+        counts[counter.key.metric.name] += counter.result
+    return dict(counts)

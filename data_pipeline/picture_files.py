@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import tensorflow as tf
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
@@ -33,7 +33,16 @@ def read_picture(path: str) -> np.ndarray:
       ValueError: naming the file, if it cannot be read as a picture or holds neither 8- nor
         16-bit samples.
     """
-    return _upright_pixels(path, io.BytesIO(read_file(path)))
+    return decode_picture(path, read_file(path))
+
+
+def decode_picture(path: str, content: bytes) -> np.ndarray:
+    """Returns the pixels [H, W, 3] uint8 of the content of a picture file, as `read_picture`.
+
+    Raises:
+      ValueError: as `read_picture`, naming the path.
+    """
+    return _upright_pixels(path, io.BytesIO(content))
 
 
 def read_for_record(path: str) -> bytes | np.ndarray:
@@ -45,7 +54,15 @@ def read_for_record(path: str) -> bytes | np.ndarray:
     Raises:
       ValueError: as `read_picture`.
     """
-    content = read_file(path)
+    return content_for_record(path, read_file(path))
+
+
+def content_for_record(path: str, content: bytes) -> bytes | np.ndarray:
+    """Returns what a record holds of the content of a picture file, as `read_for_record`.
+
+    Raises:
+      ValueError: as `read_picture`, naming the path.
+    """
     try:
         with Image.open(io.BytesIO(content)) as picture:
             is_upright = picture.getexif().get(ExifTags.Base.Orientation, 1) == 1
@@ -138,4 +155,6 @@ def _grey_16_bit(path: str, grey: np.ndarray) -> np.ndarray:
 
 
 def _unreadable(path: str, error: Exception) -> str:
-    return f"{path} cannot be read as a picture ({error}); check the file or save it again as PNG"
+    # Pillow names an object in memory, so that no two runs would say the same.
+    reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
+    return f"{path} cannot be read as a picture ({reason}); check the file or save it again as PNG"

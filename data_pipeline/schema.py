@@ -183,6 +183,23 @@ def record_contents(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     }
 
 
+def encoded_picture(serialized: tf.Tensor) -> tuple[str, bytes]:
+    """Returns the name of a record and the bytes of its picture, JPEG or PNG. Runs eagerly only.
+
+    Args:
+      serialized: scalar string, a record written by `encode_example`.
+
+    Raises:
+      tf.errors.InvalidArgumentError: it is no tf.train.Example, lacks a name or a picture, or has
+        another schema version.
+    """
+    features = {key: tf.io.FixedLenFeature([], tf.string) for key in (_NAME, _IMAGE)}
+    features[_VERSION] = tf.io.FixedLenFeature([], tf.int64, default_value=0)
+    fields = tf.io.parse_single_example(serialized, features)
+    _assert_version(fields)
+    return fields[_NAME].numpy().decode(), fields[_IMAGE].numpy()
+
+
 def _encode_image(image: np.ndarray | bytes, name: str) -> tuple[bytes, str, tuple[int, int]]:
     """Returns the encoded picture, its format ("png" or "jpeg") and its (height, width)."""
     if isinstance(image, bytes):

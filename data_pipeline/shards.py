@@ -6,6 +6,7 @@ of shards. `manifest.json` is written last, so what it lists was complete at tha
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -184,6 +185,27 @@ def num_classes(shards: Sequence[str]) -> int | None:
         if has_manifest(directory)
     ]
     return max(2, *counts) if counts else None
+
+
+def describe_sources(shards: Sequence[str]) -> list[dict]:
+    """Returns what the manifests say of where shards come from, a dict a folder, ready for JSON.
+
+    Args:
+      shards: paths. Folders without a manifest are left out.
+
+    Returns:
+      Dicts of `folder`, `manifest_sha256` (of the file, which lists that of every shard) and
+      `classes`, a list of names, empty where there are none.
+    """
+    sources = []
+    for directory in sorted({os.path.dirname(path) for path in shards}):
+        if has_manifest(directory):
+            with tf.io.gfile.GFile(os.path.join(directory, _MANIFEST), "rb") as file:
+                checksum = hashlib.sha256(file.read()).hexdigest()
+            classes = read_manifest(directory)["classes"]
+            source = {"folder": directory, "manifest_sha256": checksum, "classes": classes}
+            sources.append(source)
+    return sources
 
 
 def find_damage(shards: Sequence[str]) -> str | None:

@@ -1,14 +1,15 @@
 """Runs an export where none of this project can be imported; a script of its own.
 
-  python -I isolated_model.py VERSION_FOLDER PICTURES.npz ANSWERS.npz REFUSED_PACKAGE…
+  python -I isolated_model.py VERSION_FOLDER REQUESTS.npz ANSWERS.npz REFUSED_PACKAGE…
 
-PICTURES.npz holds batches [N, H, W, 3] uint8. ANSWERS.npz gets for each batch NAME
-`embedding/NAME`, then OUTPUT/NAME and OUTPUT_of_bytes/NAME, of pixels and of PNG bytes, and the
-packages that were refused. OUTPUT is what the model serves: `boundary`, `instance`, `semantic`, or
-`classed`, that is instance, semantic and the class of the instance, [N, H, W, 3].
+REQUESTS.npz holds batches [N, H, W, 3] uint8, and under `chosen` the JSON of what the parameters of
+the tuned signatures are to be: {label: {parameter: values, taken in turns by the pictures}}.
+ANSWERS.npz gets `BATCH/CASE/OUTPUT`, all outputs of all signatures, and the packages that were
+`refused`. A case is SIGNATURE, or SIGNATURE:LABEL. PNG outputs are decoded.
 """
 
 import importlib
+import json
 import sys
 
 import numpy as np
@@ -40,48 +41,73 @@ def refused_packages(packages: list[str]) -> list[str]:
     return refused
 
 
-def answers_of(signatures: dict, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns embedding and read-out maps of a batch, the maps from pixels and from PNG bytes."""
-    image = tf.constant(images)
-    pngs = tf.stack([tf.io.encode_png(picture) for picture in images])
-    served = signatures["serving_default"](image=image)
-    of_bytes = signatures["serving_bytes"](image_bytes=pngs)
-    answers = {"embedding": signatures["embedding"](image=image)["embedding"].numpy()}
-    if "boundary" in served:
-        grey = [tf.io.decode_png(png, channels=1)[..., 0] for png in of_bytes["boundary_bytes"]]
-        answers["boundary"] = served["boundary"].numpy()
-        answers["boundary_of_bytes"] = (tf.cast(tf.stack(grey), tf.float32) / 255.0).numpy()
-    elif "classes" in served:
-        answers["classed"] = classed_maps(served)
-        answers["classed_of_bytes"] = classed_maps(of_bytes)
-    elif "semantic" in served:
-        maps = [tf.io.decode_png(png, channels=1)[..., 0] for png in of_bytes["semantic_bytes"]]
-        answers["semantic"] = served["semantic"].numpy()
-        answers["semantic_of_bytes"] = tf.cast(tf.stack(maps), tf.int32).numpy()
-    else:
-        answers["instance"] = served["instance"].numpy()
-        answers["instance_of_bytes"] = of_bytes["instance"].numpy()
+def answers_of(signatures: dict, images: np.ndarray, chosen: dict) -> dict[str, np.ndarray]:
+    """Returns all outputs of all signatures to a batch, as `CASE/OUTPUT`.
+
+    Args:
+      signatures: of a loaded export; those of other inputs than ours are left out.
+      images: [N, H, W, 3] uint8.
+      chosen: {label: {parameter: values}} of the tuned signatures, a case a label.
+    """
+    known = inputs_of(images)
+    if "embedding" in signatures:
+        known |= signatures["embedding"](image=known["image"])
+    answers = {}
+    for name, signature in signatures.items():
+        specs = signature.structured_input_signature[1]
+        cases = {name: {}}
+        if not set(specs) <= set(known):
+            cases = {f"{name}:{label}": values for label, values in chosen.items()}
+        for case, values in cases.items():
+            rows = {
+                key: tf.constant(np.resize(value, len(images)).tolist(), specs[key].dtype)
+                for key, value in values.items()
+                if key in specs
+            }
+            if set(specs) <= {*known, *rows}:
+                found = signature(**{key: {**known, **rows}[key] for key in specs})
+                answers |= {f"{case}/{key}": decoded(x) for key, x in found.items()}
     return answers
 
 
-def classed_maps(served: dict) -> np.ndarray:
-    """Returns instance, semantic and the class of each pixel's instance, [N, H, W, 3] int32."""
-    # Id 0 is the background, of class 0.
-    classes = np.pad(served["classes"].numpy(), [(0, 0), (1, 0)])
-    instance = served["instance"].numpy()
-    painted = np.stack([row[ids] for row, ids in zip(classes, instance, strict=True)])
-    return np.stack([instance, served["semantic"].numpy(), painted], axis=-1)
+def inputs_of(images: np.ndarray) -> dict[str, tf.Tensor]:
+    """Returns a batch [N, H, W, 3] uint8 as the inputs take it: pixels, PNG and tf.Example."""
+    pngs = [tf.io.encode_png(picture).numpy() for picture in images]
+    features = [
+        tf.train.Features(
+            feature={"image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[png]))}
+        )
+        for png in pngs
+    ]
+    examples = [tf.train.Example(features=x).SerializeToString() for x in features]
+    return {
+        "image": tf.constant(images),
+        "image_bytes": tf.constant(pngs),
+        "examples": tf.constant(examples),
+    }
 
 
-def main(folder: str, pictures: str, answers: str, packages: list[str]) -> None:
-    """Writes the answers of the model in folder to the pictures."""
+def decoded(output: tf.Tensor) -> np.ndarray:
+    """Returns an output, grey PNG of one size [N] as their samples [N, H, W] uint8 or uint16."""
+    if output.dtype != tf.string:
+        return output.numpy()
+    # Byte 24 of a PNG: bits of a sample.
+    depths = [tf.uint16 if png[24] == 16 else tf.uint8 for png in output.numpy()]
+    pairs = zip(output, depths, strict=True)
+    return np.stack([tf.io.decode_png(png, 1, depth)[..., 0].numpy() for png, depth in pairs])
+
+
+def main(folder: str, requests: str, answers: str, packages: list[str]) -> None:
+    """Writes the answers of the model in folder to the requests."""
     sys.meta_path.insert(0, Refusal(packages))
     results = {"refused": np.array(refused_packages(packages))}
     signatures = tf.saved_model.load(folder).signatures
-    with np.load(pictures) as batches:
+    with np.load(requests) as batches:
+        chosen = json.loads(batches["chosen"].item())
         for name in batches.files:
-            for key, value in answers_of(signatures, batches[name]).items():
-                results[f"{key}/{name}"] = value
+            if name != "chosen":
+                found = answers_of(signatures, batches[name], chosen)
+                results |= {f"{name}/{key}": x for key, x in found.items()}
     np.savez(answers, **results)
 
 

@@ -1,55 +1,51 @@
-"""Whether an export answers as the checkpoint it was made of: same embedding, same read-out."""
+"""Whether an export answers as the checkpoint it was made of, in all outputs of all signatures."""
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from export import isolated_model
+from export.expected_answers import TABLES, Expected, expected_answers, parameter_cases
 from export.trained_run import TrainedRun
-from rpe_tf.inference.class_instances import ClassedInstances, read_out_classed
-from rpe_tf.inference.label_map import read_out
-from rpe_tf.inference.pooling import single_arguments
 from rpe_tf.metrics.contingency import contingency
-from rpe_tf.tasks import boundary
 
 PACKAGES = ("rpe_tf", "data_pipeline", "export", "train_main")
+# Of a pixel whose second choice is no farther than this, float32 rounding may choose either.
+_TIED = 1e-4
+# What follows from the map of ids, pixel by pixel, and so is compared where that is equal.
+_OF_THE_MAP = (*TABLES, "background_share")
+# Of encoded pictures, by the side of the batch that they must be.
+_SIDES = ((1, "height"), (2, "width"))
 
 
 class Measures(NamedTuple):
     """How far two sets of answers are apart, or may be."""
 
-    embedding: float  # largest absolute difference
-    read_out: float  # of the read-outs of pixels, in the measure of their Comparison
-    of_bytes: float  # the same, of the read-outs of encoded pictures
+    # Largest absolute difference of what is no map of ids or classes; of floats above 1 in parts of
+    # the largest, of an 8-bit PNG beyond its rounding.
+    numbers: float
+    pixels: float  # largest share of the pixels of a batch in which such a map differs
+    untied: float  # the same, of those pixels for which rounding cannot be the reason
 
     def is_within(self, limits: "Measures") -> bool:
         """Returns whether none exceeds its limit; NaN does."""
         return all(x <= limit for x, limit in zip(self, limits, strict=True))
 
 
-class Comparison(NamedTuple):
-    """How the answers of a task are compared."""
-
-    output: str  # the read-out's name among the export's answers
-    read_out: Callable  # run, images, the export's embedding → read-outs [N, H, W]
-    measure: Callable  # two read-outs → their distance
-    limits: Measures
-    column: str  # what the distance counts, a word
-    form: str  # to print it, a format
+LIMITS = Measures(numbers=1e-4, pixels=1e-3, untied=0.0)
 
 
 class Difference(NamedTuple):
-    """How far the answers to one batch of pictures are apart."""
+    """How far the answers of one signature to one batch of pictures are apart."""
 
-    name: str
-    shape: tuple[int, ...]  # of the batch
+    case: str  # SIGNATURE, or SIGNATURE:LABEL of the parameters it was asked with
+    batch: str
     measures: Measures
 
 
@@ -62,78 +58,55 @@ def smooth_pictures(seed: int, num: int, height: int, width: int) -> np.ndarray:
     return np.stack([np.asarray(x) for x in enlarged])
 
 
-def read_out_maps(run: TrainedRun, embedding: np.ndarray) -> np.ndarray:
-    """Returns the instance maps [N, H, W] that the run's read-out gives in this process."""
-    arguments = single_arguments(run.settings["read_out"])
-    read = tf.function(lambda one: read_out(one, **arguments).instance)
-    return np.stack([read(one).numpy() for one in tf.unstack(tf.constant(embedding))])
+def compare(run: TrainedRun, folder: str, batches: dict[str, np.ndarray]) -> list[Difference]:
+    """Returns the differences between checkpoint and export: a row a signature and batch.
 
+    Signatures with parameters are asked twice, by `expected_answers.parameter_cases`.
 
-def boundary_maps(run: TrainedRun, images: np.ndarray) -> np.ndarray:
-    """Returns the boundary maps [N, H, W] that the run's task gives in this process."""
-    predictor = boundary.make_predictor(run.model, run.settings["read_out"])
-    return np.stack([predictor(image)[1].numpy() for image in images])
+    Args:
+      run: the restored run.
+      folder: version folder of the export.
+      batches: [N, H, W, 3] uint8 by name.
 
-
-def semantic_maps(run: TrainedRun, images: np.ndarray) -> np.ndarray:
-    """Returns the class maps [N, H, W] that the run's model gives in this process."""
-    return np.argmax(run.model(tf.constant(images), training=False)["logit"], axis=-1)
-
-
-def classed_maps(run: TrainedRun, images: np.ndarray, embedding: np.ndarray) -> np.ndarray:
-    """Returns instance, semantic and the instance's class [N, H, W, 3] of the run's read-out.
-
-    embedding: of the images; the logits are those that the run's model gives in this process.
+    Raises:
+      ChildProcessError: as `export_answers`.
+      ValueError: if the export serves other outputs than one of such a run.
     """
-
-    @tf.function
-    def read(embedding: tf.Tensor, logit: tf.Tensor) -> ClassedInstances:
-        return read_out_classed(embedding, logit, **run.settings["read_out"])
-
-    logits = run.model(tf.constant(images), training=False)["logit"]
-    maps = []
-    for one, logit in zip(tf.unstack(tf.constant(embedding)), tf.unstack(logits), strict=True):
-        found = read(one, logit)
-        painted = np.pad(found.classes.numpy(), [(1, 0)])[found.instance.numpy()]
-        maps.append(np.stack([found.instance, found.semantic, painted], axis=-1))
-    return np.stack(maps)
+    chosen = parameter_cases(run)
+    found = export_answers(folder, list(batches.values()), chosen)
+    rows = []
+    for answers, (name, images) in zip(found, batches.items(), strict=True):
+        expected = expected_answers(run, images, answers.get("embedding", {}), chosen)
+        _check_outputs(folder, run.settings["task"], answers, expected)
+        for case, outputs in answers.items():
+            wanted = expected[_key(case)]
+            rows.append(Difference(case, name, measure(outputs, wanted, images.shape)))
+    return sorted(rows, key=lambda row: row.case)
 
 
-def share_apart(first: np.ndarray, second: np.ndarray) -> float:
-    """Returns the share of pixels on which two batches of `classed_maps` differ, in [0, 1].
-
-    Ids may be exchanged: of each instance those pixels count that are not in the instance of the
-    other map which shares most with it. Of the three maps the largest share.
-    """
-    shares = [float(np.mean(first[..., k] != second[..., k])) for k in (1, 2)]
-    for maps in zip(first[..., 0], second[..., 0], strict=True):
-        shared = contingency(*maps)
-        for cells in (shared.rows, shared.columns):
-            most = np.zeros(cells.max() + 1, np.int64)
-            np.maximum.at(most, cells, shared.pixels)
-            shares.append(1 - most.sum() / maps[0].size)
-    return max(shares)
-
-
-def export_answers(folder: str, batches: list[np.ndarray]) -> dict[str, np.ndarray]:
+def export_answers(
+    folder: str, batches: list[np.ndarray], chosen: dict[str, dict[str, list]]
+) -> list[dict[str, dict[str, np.ndarray]]]:
     """Returns what the SavedModel in folder answers in a new process without our packages.
 
     Args:
       folder: version folder.
       batches: [N, H, W, 3] uint8 each.
+      chosen: {label: {parameter: values}}, see `isolated_model.answers_of`.
 
     Returns:
-      What `isolated_model.answers_of` gives, each under `<name>/k` of the k-th batch.
+      {case: {output: array}} of each batch.
 
     Raises:
       ChildProcessError: if the process failed, or one of PACKAGES could be imported there.
     """
     with tempfile.TemporaryDirectory() as work:
-        pictures, answers = os.path.join(work, "pictures.npz"), os.path.join(work, "answers.npz")
-        np.savez(pictures, **{str(k): images for k, images in enumerate(batches)})
+        requests, answers = os.path.join(work, "requests.npz"), os.path.join(work, "answers.npz")
+        named = {str(k): images for k, images in enumerate(batches)}
+        np.savez(requests, chosen=np.array(json.dumps(chosen)), **named)
         script = os.path.abspath(isolated_model.__file__)
         done = subprocess.run(
-            [sys.executable, "-I", script, os.path.abspath(folder), pictures, answers, *PACKAGES],
+            [sys.executable, "-I", script, os.path.abspath(folder), requests, answers, *PACKAGES],
             cwd=work,
             capture_output=True,
             text=True,
@@ -146,83 +119,105 @@ def export_answers(folder: str, batches: list[np.ndarray]) -> dict[str, np.ndarr
             found = {name: file[name] for name in file.files}
     if sorted(found.pop("refused")) != sorted(PACKAGES):
         raise ChildProcessError("the new process could import our packages, so it proves nothing")
-    return found
+    nested = [{} for _ in batches]
+    for name, value in found.items():
+        batch, case, output = name.split("/")
+        nested[int(batch)].setdefault(case, {})[output] = value
+    return nested
 
 
-def _embed(run: TrainedRun, images: np.ndarray) -> np.ndarray:
-    """Returns the embedding [N, H, W, D] that the run's model gives in this process."""
-    output = run.model(tf.constant(images), training=False)
-    return (output["embedding"] if isinstance(output, dict) else output).numpy()
+def measure(
+    found: dict[str, np.ndarray], expected: Expected, shape: tuple[int, ...] = ()
+) -> Measures:
+    """Returns how far outputs are from what was expected; infinity where their shapes differ.
 
-
-def compare(run: TrainedRun, folder: str, batches: dict[str, np.ndarray]) -> list[Difference]:
-    """Returns the differences between checkpoint and export, a row for each batch.
+    Tables and the share of the background are compared on pictures whose maps are equal.
 
     Args:
-      run: the restored run.
-      folder: version folder of the export.
-      batches: [N, H, W, 3] uint8 by name.
-
-    Raises:
-      ChildProcessError: as `export_answers`.
-      ValueError: if the export is of another kind of task than the run.
+      found: outputs [N, …] by name, PNG decoded.
+      expected: of the same pictures, all of these outputs, but height and width.
+      shape: of the batch, where there are height and width.
     """
-    exported = export_answers(folder, list(batches.values()))
-    comparison = COMPARISONS[run.settings["task"]]
-    output = comparison.output
-    if f"{output}/0" not in exported:
-        raise ValueError(f"{folder} gives no {output}; it was not exported from such a run")
-    differences = []
-    for k, (name, images) in enumerate(batches.items()):
-        ours = _embed(run, images)
-        theirs = exported[f"embedding/{k}"]
-        measures = Measures(*[float("inf")] * 3)
-        if theirs.shape == ours.shape:
-            maps = comparison.read_out(run, images, theirs)
-            found = [exported[f"{key}/{k}"] for key in (output, f"{output}_of_bytes")]
-            measures = Measures(
-                float(np.max(np.abs(theirs - ours))),
-                *(comparison.measure(x, maps) if x.shape == maps.shape else np.inf for x in found),
-            )
-        differences.append(Difference(name, images.shape, measures))
-    return differences
+    wanted = expected.outputs
+    if shape:
+        wanted = {**wanted, **{name: np.full(shape[0], shape[k]) for k, name in _SIDES}}
+    masks, numbers = [(np.zeros([1, 1], bool), 0.0)], [0.0]
+    is_equal = np.ones(len(next(iter(found.values()))), bool)
+    for name, value in found.items():
+        plain = name.removesuffix("_bytes")
+        if plain in expected.gaps:
+            mask = _apart(plain, value, wanted[plain])
+            untied = np.mean(mask & (expected.gaps[plain]() > _TIED)) if mask.any() else 0.0
+            masks.append((mask, float(untied)))
+            is_equal &= [np.array_equal(a, b) for a, b in zip(value, wanted[plain], strict=True)]
+    for name, value in found.items():
+        plain = name.removesuffix("_bytes")
+        if plain not in expected.gaps:
+            rows = is_equal if plain in _OF_THE_MAP else slice(None)
+            rounding = 0.5 / 255 if name != plain else 0.0
+            numbers.append(_largest(value[rows], wanted[plain][rows], rounding))
+    return Measures(
+        float(np.max(numbers)),
+        max(float(np.mean(mask)) for mask, _ in masks),
+        max(untied for _, untied in masks),
+    )
 
 
-COMPARISONS = {
-    "boundary": Comparison(
-        output="boundary",
-        read_out=lambda run, images, _: boundary_maps(run, images),
-        measure=lambda a, b: float(np.max(np.abs(a - b))),
-        # The PNG has steps of 1 / 255.
-        limits=Measures(1e-4, 1e-4, 0.5 / 255 + 1e-4),
-        column="boundary",
-        form=".1e",
-    ),
-    "instances": Comparison(
-        output="classed",
-        read_out=classed_maps,  # from the export's embedding, for the reason below
-        measure=share_apart,
-        limits=Measures(1e-4, 1e-3, 1e-3),
-        column="pixels",
-        form=".3%",
-    ),
-    "proposals": Comparison(
-        output="instance",
-        # From the export's embedding: where a picture has no clear groups, a difference in the
-        # last bit can decide between two partitions, and neither is wrong.
-        read_out=lambda run, _, embedding: read_out_maps(run, embedding),
-        measure=lambda a, b: float(np.mean(a != b)),
-        # A fraction: pixels tied between two modes may fall either way.
-        limits=Measures(1e-4, 1e-3, 1e-3),
-        column="pixels",
-        form=".3%",
-    ),
-    "semantic": Comparison(
-        output="semantic",
-        read_out=lambda run, images, _: semantic_maps(run, images),
-        measure=lambda a, b: float(np.mean(a != b)),
-        limits=Measures(1e-4, 1e-3, 1e-3),
-        column="pixels",
-        form=".3%",
-    ),
-}
+def pixels_apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns which pixels are grouped otherwise in two maps of ids [H, W], bool [H, W].
+
+    Ids may be exchanged, background (0) with no other: a pixel is together where each of its two
+    instances shares more pixels with the other than with any third.
+    """
+    shared = contingency(first, second)
+    order = np.argsort(-shared.pixels, kind="stable")
+    is_best = np.ones(len(order), bool)
+    for ids in (shared.rows, shared.columns):
+        is_first = np.zeros(len(order), bool)
+        is_first[order[np.unique(ids[order], return_index=True)[1]]] = True
+        is_best &= is_first
+    is_pair = np.zeros([len(shared.truth_ids), len(shared.predicted_ids)], bool)
+    is_pair[shared.rows[is_best], shared.columns[is_best]] = True
+    rows = np.searchsorted(shared.truth_ids, first)
+    columns = np.searchsorted(shared.predicted_ids, second)
+    return ~is_pair[rows, columns] | ((first == 0) != (second == 0))
+
+
+def _apart(name: str, found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Returns in which pixels maps [N, …, H, W] differ; all where their shapes do."""
+    if found.shape != wanted.shape:
+        return np.ones(wanted.shape, bool)
+    if name == "semantic":
+        return found != wanted
+    maps = [x.astype(np.int32).reshape(-1, *x.shape[-2:]) for x in (found, wanted)]
+    masks = [pixels_apart(a, b) for a, b in zip(*maps, strict=True)]
+    return np.stack(masks).reshape(found.shape)
+
+
+def _largest(found: np.ndarray, wanted: np.ndarray, rounding: float) -> float:
+    """Returns the largest difference, as `Measures.numbers` says."""
+    if found.shape != wanted.shape:
+        return np.inf
+    if not found.size:
+        return 0.0
+    if rounding:
+        found = found / 255
+    scale = max(1.0, float(np.max(np.abs(wanted)))) if wanted.dtype.kind == "f" else 1.0
+    difference = np.abs(np.subtract(found, wanted, dtype=np.float64))
+    return float(np.max(np.maximum(difference - rounding, 0.0))) / scale
+
+
+def _key(case: str) -> str:
+    """Returns the key of a case in what `expected_answers` returns."""
+    signature, _, label = case.partition(":")
+    return label or (signature if signature in ("embedding", "proposals") else "own")
+
+
+def _check_outputs(folder: str, task: str, answers: dict, expected: dict[str, Expected]) -> None:
+    """Raises ValueError if the export serves what a run of the task does not, or lacks some."""
+    served, wanted = set(answers.get("serving_default", ())), set(expected["own"].outputs)
+    if served != wanted:
+        raise ValueError(
+            f"{folder} serves {', '.join(sorted(served)) or 'nothing'}; a run of task {task} "
+            f"serves {', '.join(sorted(wanted))}: it was not exported from such a run"
+        )

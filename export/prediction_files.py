@@ -1,11 +1,14 @@
 """The files made of one prediction: label map, overlay, COCO results, boundary map."""
 
+import contextlib
 import json
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from rpe_tf.drawing import overlay
@@ -22,12 +25,17 @@ def write_pictures(output_dir: str, stem: str, image: np.ndarray, instance: np.n
       image: [H, W, 3] uint8.
       instance: [H, W] int32 ids in 0..65535.
     """
-    pictures = {
-        f"{stem}_instances.png": Image.fromarray(instance.astype(np.uint16)),
-        f"{stem}_overlay.png": Image.fromarray(overlay(image, instance)),
-    }
-    for name, picture in pictures.items():
-        write_whole(os.path.join(output_dir, name), lambda file, p=picture: p.save(file, "PNG"))
+    write_instances(output_dir, stem, instance)
+    picture = Image.fromarray(overlay(image, instance))
+    path = os.path.join(output_dir, f"{stem}_overlay.png")
+    write_whole(path, lambda file: picture.save(file, "PNG"))
+
+
+def write_instances(output_dir: str, stem: str, instance: np.ndarray) -> None:
+    """Writes `<stem>_instances.png`, 16-bit ids; instance: [H, W] int32 in 0..65535."""
+    picture = Image.fromarray(instance.astype(np.uint16))
+    path = os.path.join(output_dir, f"{stem}_instances.png")
+    write_whole(path, lambda file: picture.save(file, "PNG"))
 
 
 def write_semantic(output_dir: str, stem: str, semantic: np.ndarray) -> None:
@@ -117,14 +125,44 @@ def write_json(path: str, value: object) -> None:
     write_whole(path, lambda file: file.write(text.encode()))
 
 
-def write_whole(path: str, write: Callable[[BinaryIO], object]) -> None:
-    """Calls write with an open file, which takes the place of path only once it is complete."""
-    temporary = f"{path}.{os.getpid()}.tmp"
+@contextlib.contextmanager
+def json_list(path: str) -> Iterator[Callable[[Iterable[object]], None]]:
+    """Yields a function that adds items to a list in a JSON file, whole at the end or not at all.
+
+    Items are written as they come, so that there may be more than memory holds.
+    """
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
     try:
-        with open(temporary, "wb") as file:
-            write(file)
-        os.replace(temporary, path)
+        with tf.io.gfile.GFile(temporary, "w") as file:
+            separator = "["
+
+            def add(items: Iterable[object]) -> None:
+                nonlocal separator
+                for item in items:
+                    file.write(separator + json.dumps(item, ensure_ascii=False))
+                    separator = ", "
+
+            yield add
+            file.write("[]\n" if separator == "[" else "]\n")
+        tf.io.gfile.rename(temporary, path, overwrite=True)
     except BaseException:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.remove(temporary)
+        raise
+
+
+def write_whole(path: str, write: Callable[[BinaryIO], object]) -> None:
+    """Calls write with an open file, which takes the place of path only once it is complete.
+
+    The path may lie on any file system that TensorFlow knows.
+    """
+    # On shared storage two machines may write the same file.
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    try:
+        with tf.io.gfile.GFile(temporary, "wb") as file:
+            write(file)
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    except BaseException:
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.remove(temporary)
         raise

@@ -1,11 +1,15 @@
 """A trained run as export and verification need it: settings, model with weights, step."""
 
+import json
+import os
 from typing import NamedTuple
 
 import keras
 
 from rpe_tf.checkpoints import restore_weights
+from rpe_tf.initialization import initialize
 from rpe_tf.run_folder import read_out_arguments, read_settings
+from rpe_tf.saved_model import find_version
 from rpe_tf.tasks import TASKS
 
 
@@ -26,9 +30,40 @@ def restore_run(run_dir: str) -> TrainedRun:
         read_out.json is no JSON object.
     """
     settings = read_settings(run_dir)
+    settings["read_out"] = read_out_arguments(run_dir)
+    model = _build(run_dir, settings)
+    return TrainedRun(settings, model, restore_weights(run_dir, model))
+
+
+def restore_export(export_dir: str) -> tuple[TrainedRun, dict]:
+    """Returns the run that an export was made of, without its folder, and the run's metrics.
+
+    Args:
+      export_dir: a version folder, or the folder that holds the versions: the largest.
+
+    Raises:
+      FileNotFoundError: if there is no export.
+      ValueError: if it was not written by `export_main`, is of a task that is unknown here, or
+        lacks weights that this version's model has.
+    """
+    folder = find_version(export_dir)
+    path = os.path.join(folder, "model_info.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            info = json.load(file)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}); give a folder written by export.export_main"
+        ) from error
+    model = _build(folder, info["settings"])
+    report = initialize(model, folder)
+    if report.left:
+        raise ValueError(f"{folder} has no weights for {report.left}; it is of another version")
+    return TrainedRun(info["settings"], model, info["step"]), info["metrics"]
+
+
+def _build(folder: str, settings: dict) -> keras.Model:
     task = settings["task"]
     if task not in TASKS:
-        raise ValueError(f"{run_dir} was trained for task {task!r}; known here are {sorted(TASKS)}")
-    settings["read_out"] = read_out_arguments(run_dir)
-    model = TASKS[task].build_model(**settings["model"])
-    return TrainedRun(settings, model, restore_weights(run_dir, model))
+        raise ValueError(f"{folder} was trained for task {task!r}; known here are {sorted(TASKS)}")
+    return TASKS[task].build_model(**settings["model"])

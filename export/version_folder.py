@@ -5,17 +5,18 @@ import os
 import shutil
 import uuid
 
-import keras
 import tensorflow as tf
 
-import rpe_tf
 from export.answers import Answers
 from export.boundary_answers import boundary_answers
 from export.instance_answers import instances_answers, proposals_answers
+from export.provenance import class_names, describe_origin, licence_text
 from export.semantic_answers import semantic_answers
 from export.served_module import ServedModule
 from export.signatures import describe_signatures, format_signatures
+from export.tiling import describe_sight
 from export.trained_run import TrainedRun
+from export.warm_up import example_values, write_warm_up
 from rpe_tf.saved_model import list_versions
 
 # How a task answers: model, read-out arguments → Answers.
@@ -28,7 +29,10 @@ ANSWERS = {
 
 
 def write_version(run: TrainedRun, export_dir: str, *, version: int | None, metrics: dict) -> str:
-    """Returns the version folder written: SavedModel, model_info.json and signatures.md.
+    """Returns the version folder written: SavedModel, warm-up requests and what describes them.
+
+    That is model_info.json, signatures.md, LICENSE and, where there are classes, labels.txt: a
+    name a line, the background first.
 
     Written beside its final place under a name that is no number, then renamed: whoever polls
     export_dir sees all of it or nothing. On failure nothing is left.
@@ -77,24 +81,23 @@ def _write_model(run: TrainedRun, folder: str, metrics: dict) -> None:
     described = {}
     for name, function in signatures.items():
         described |= describe_signatures({name: function}, _meanings(answers, name))
+    write_warm_up(folder, described, example_values(module, answers.parameters))
+    sight = describe_sight(run.model, run.settings["read_out"])
     info = {
-        "task": run.settings["task"],
-        "step": run.step,
-        "licence": "Apache-2.0",
-        "settings": run.settings,
-        "metrics": metrics,
-        "versions": {
-            "rpe_tf": rpe_tf.__version__,
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-        },
+        **describe_origin(run, metrics),
+        "receptive_field": sight,
         "signatures": described,
     }
-    with open(os.path.join(folder, "model_info.json"), "w", encoding="utf-8") as file:
-        json.dump(info, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-    with open(os.path.join(folder, "signatures.md"), "w", encoding="utf-8") as file:
-        file.write(format_signatures(described))
+    texts = {
+        "model_info.json": json.dumps(info, indent=2, ensure_ascii=False) + "\n",
+        "signatures.md": format_signatures(described),
+        "LICENSE": licence_text(),
+    }
+    if names := class_names(run.settings):
+        texts["labels.txt"] = "".join(f"{name}\n" for name in names)
+    for name, text in texts.items():
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            file.write(text)
 
 
 def _meanings(answers: Answers, name: str) -> dict[str, str]:

@@ -119,6 +119,32 @@ class Segmenter:
         return PooledPrediction(outputs["maps"][0].numpy(), table)
 
 
+    @property
+    def can_group(self) -> bool:
+        """Whether net and read-out can be run one after the other, as `embed` and `group` do."""
+        return {"embedding", "group"} <= set(self._loaded.signatures)
+
+    def embed(self, picture: str | os.PathLike | np.ndarray) -> dict[str, tf.Tensor]:
+        """Returns what the net gives for one picture: `embedding` [1, H, W, D], and `logit`."""
+        return _serve(self._loaded, picture, "embedding")
+
+    def group(
+        self, embedded: dict[str, tf.Tensor], parameters: dict[str, object]
+    ) -> tuple[Prediction, np.ndarray | None]:
+        """Returns the instances of what `embed` returned, and the classes [H, W] where there are.
+
+        Args:
+          embedded: of one picture.
+          parameters: a value for each of the signature `group`, as its `signatures.md` says.
+        """
+        serve = self._loaded.signatures["group"]
+        specs = serve.structured_input_signature[1]
+        chosen = {name: tf.constant([x], specs[name].dtype) for name, x in parameters.items()}
+        outputs = serve(**embedded, **chosen)
+        semantic = outputs["semantic"][0].numpy() if "semantic" in outputs else None
+        return _first_prediction(outputs), semantic
+
+
 class BoundaryDetector:
     """A loaded export that finds boundaries."""
 
@@ -172,10 +198,22 @@ def load(export_dir: str | os.PathLike) -> Segmenter | BoundaryDetector | Semant
         instances nor boundaries nor classes.
     """
     folder = find_version(export_dir)
-    loaded = tf.saved_model.load(folder)
+    return read_loaded(tf.saved_model.load(folder), folder)
+
+
+def read_loaded(loaded: object, place: str) -> Segmenter | BoundaryDetector | SemanticSegmenter:
+    """Returns a model that was loaded, ready to predict; as `load`.
+
+    Args:
+      loaded: what `tf.saved_model.load` returned, or anything with such signatures.
+      place: where it comes from, for messages.
+
+    Raises:
+      ValueError: as `load`.
+    """
     if "serving_default" not in loaded.signatures:
         raise ValueError(
-            f"{folder} has no signature serving_default; it was not written by export.export_main"
+            f"{place} has no signature serving_default; it was not written by export.export_main"
         )
     outputs = loaded.signatures["serving_default"].structured_outputs
     if "boundary" in outputs:
@@ -185,7 +223,7 @@ def load(export_dir: str | os.PathLike) -> Segmenter | BoundaryDetector | Semant
     if "semantic" in outputs:
         return SemanticSegmenter(loaded)
     raise ValueError(
-        f"{folder} gives {', '.join(sorted(outputs))}, neither instance nor boundary nor semantic; "
+        f"{place} gives {', '.join(sorted(outputs))}, neither instance nor boundary nor semantic; "
         "it was not written by export.export_main"
     )
 
@@ -234,11 +272,11 @@ def find_version(export_dir: str | os.PathLike) -> str:
       FileNotFoundError: if export_dir is no SavedModel and holds none.
     """
     folder = os.fspath(export_dir)
-    if os.path.isfile(os.path.join(folder, "saved_model.pb")):
+    if tf.io.gfile.exists(os.path.join(folder, "saved_model.pb")):
         return folder
     for version in reversed(list_versions(folder)):
         path = os.path.join(folder, str(version))
-        if os.path.isfile(os.path.join(path, "saved_model.pb")):
+        if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
             return path
     raise FileNotFoundError(
         f"no model in {folder}: neither saved_model.pb nor a numbered folder with one; write one "
@@ -248,10 +286,12 @@ def find_version(export_dir: str | os.PathLike) -> str:
 
 def list_versions(folder: str) -> list[int]:
     """Returns the numbers of the version folders in folder, rising; none if it is absent."""
-    if not os.path.isdir(folder):
+    if not tf.io.gfile.isdir(folder):
         return []
-    # As a server reads them: decimal digits alone, without leading zeros.
-    names = [name for name in os.listdir(folder) if name.isascii() and name.isdigit()]
+    # As a server reads them: decimal digits alone, without leading zeros. Object stores list
+    # folders with a slash.
+    names = [name.rstrip("/") for name in tf.io.gfile.listdir(folder)]
+    names = [name for name in names if name.isascii() and name.isdigit()]
     return sorted(int(name) for name in names if str(int(name)) == name)
 
 

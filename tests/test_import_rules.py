@@ -21,6 +21,7 @@ _ON_FILES = {
     "picture_pool": {"tqdm"},
     "evaluate_main": {"absl"},
 }
+_BATCH = ("main", "parts", "pictures", "results", "run")
 # What of ours each part may import. The longest name that fits a file counts.
 _ALLOWED = {
     "rpe_tf": {"rpe_tf.saved_model"},
@@ -65,6 +66,8 @@ _ALLOWED = {
         *("data_pipeline.command_line", "data_pipeline.picture_files"),
         *("data_pipeline.input_pipeline", "data_pipeline.shards"),  # of labelled pictures
     },
+    # Batches run the way conversions do, and read and write shards.
+    **{f"export.batch_{name}": {"rpe_tf", "export", "data_pipeline"} for name in _BATCH},
     "train_main": {"rpe_tf", "data_pipeline"},
 }
 # What of others these may import, beside the standard library.

@@ -164,11 +164,13 @@ def test_training_lowers_the_loss(runs):
     assert np.mean(losses[-6:]) < 0.9 * np.mean(losses[:3])
 
 
-def test_settings_and_flags_are_those_given(runs):
+def test_settings_and_flags_are_those_given(runs, data):
     run_dir = runs["folder"] / "undisturbed"
     settings = run_folder.read_settings(str(run_dir))
     assert settings["model"]["width"] == 16
     assert settings["training"]["num_steps"] == _NUM_STEPS
+    [source] = settings["data"]["sources"]
+    assert (source["folder"], source["classes"]) == (str(data), list(digits.CLASS_NAMES))
     # Concentration of the default margin 0.5: (3 / (1 − 0.5))².
     assert settings["loss"]["concentration"] == settings["read_out"]["concentration"] == 36.0
     lines = (run_dir / "flags.txt").read_text().splitlines()

@@ -34,8 +34,9 @@ _PREDICTIONS = flags.DEFINE_string(
     None,
     "Folder of <name>.png at the picture's size. Of boundary: grey, 8 or 16 bits, boundaries "
     "bright on black. Of proposals and instances: instance ids, <name>_instances.png too; or "
-    "predictions.json in that folder, or any .json, a list of COCO results (file_name or image_id, "
-    "segmentation, score, category_id). Of semantic: classes, <name>_semantic.png too.",
+    "predictions.json in that folder, or all predictions-*-of-*.json of a batch, or any .json, a "
+    "list of COCO results (file_name or image_id, segmentation, score, category_id). Of semantic: "
+    "classes, <name>_semantic.png too.",
 )
 _GROUND_TRUTH = flags.DEFINE_string(
     "ground_truth",

@@ -1,6 +1,7 @@
 """Which files belong to a picture, predicted and true, and the objects or classes they hold."""
 
 import os
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from rpe_tf.metrics.class_votes import vote_classes
 from rpe_tf.metrics.label_png import read_label_png
 
 RECORDS_FILE = "predictions.json"
+_RECORDS_PART = re.compile(r"predictions-(\d{5})-of-(\d{5})\.json")
 _SEMANTIC, _INSTANCES = "_semantic", "_instances"
 
 
@@ -63,7 +65,8 @@ def list_items(
 
     Args:
       predictions: a folder of `<name>_instances.png` (`<name>_semantic.png` in the semantic task)
-        or else `<name>.png`, with `predictions.json` in place of the instances where there is one;
+        or else `<name>.png`, with `predictions.json`, or the whole set of
+        `predictions-00000-of-00004.json` and so on, in place of the instances where there is one;
         or a json of records.
       ground_truth: a folder of `<name>.png`, or a COCO json.
       task: proposals, semantic or instances.
@@ -76,15 +79,19 @@ def list_items(
     is_semantic = task == "semantic"
     items = _list_truth(ground_truth, ground_truth_classes, is_semantic)
     chosen = items if names is None else _choose(items, names, ground_truth)
-    json_path = _records_path(predictions, is_semantic)
-    if json_path is None:
+    json_paths = _records_paths(predictions, is_semantic)
+    if not json_paths:
         return _with_png(chosen, predictions, ground_truth, is_semantic)
     known = {item.name: item.name for item in items}
     known.update({x.picture.image_id: x.name for x in items if x.picture is not None})
-    records = coco_files.read_records(json_path)
-    groups = coco_files.group_by_picture(json_path, records, known)
+    groups = {}
+    for path in json_paths:
+        records = coco_files.read_records(path)
+        for name, own in coco_files.group_by_picture(path, records, known).items():
+            groups.setdefault(name, (path, []))[1].extend(own)
     # A picture in which nothing was found has no record.
-    return [x._replace(predicted=json_path, records=groups.get(x.name, [])) for x in chosen]
+    found = [(item, *groups.get(item.name, (json_paths[0], []))) for item in chosen]
+    return [item._replace(predicted=path, records=records) for item, path, records in found]
 
 
 def _list_truth(ground_truth: str, classes: str | None, is_semantic: bool) -> list[Item]:
@@ -127,14 +134,28 @@ def _choose(items: list[Item], names: str, ground_truth: str) -> list[Item]:
     return [item for item in items if item.name in set(wanted)]
 
 
-def _records_path(predictions: str, is_semantic: bool) -> str | None:
-    """Returns the json of records to be read, None where PNG files are."""
+def _records_paths(predictions: str, is_semantic: bool) -> list[str]:
+    """Returns the json files of records to be read, none where PNG files are."""
     if coco_files.is_json(predictions):
         if is_semantic:
             raise ValueError(f"{predictions} must be a folder of class maps in the semantic task")
-        return predictions
+        return [predictions]
+    if is_semantic:
+        return []
     path = os.path.join(predictions, RECORDS_FILE)
-    return path if not is_semantic and os.path.isfile(path) else None
+    if os.path.isfile(path):
+        return [path]
+    files = os.listdir(predictions) if os.path.isdir(predictions) else []
+    matches = [match for file in sorted(files) if (match := _RECORDS_PART.fullmatch(file))]
+    for num in sorted({match[2] for match in matches}):
+        numbers = {int(match[1]) for match in matches if match[2] == num}
+        missing = sorted(set(range(int(num))) - numbers)
+        if missing:
+            raise ValueError(
+                f"{predictions} lacks predictions-{missing[0]:05d}-of-{num}.json ({len(missing)} "
+                f"of {int(num)} are missing); let the batch end, or copy its files again"
+            )
+    return [os.path.join(predictions, match[0]) for match in matches]
 
 
 def _with_png(

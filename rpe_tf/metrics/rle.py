@@ -34,14 +34,32 @@ def rle_encode(mask: np.ndarray) -> dict[str, list[int] | str]:
     mask = np.asarray(mask)
     if mask.dtype != np.bool_ or mask.ndim != 2:
         raise ValueError(f"mask must be bool [H, W], got {mask.dtype} of shape {mask.shape}.")
-    pixels = mask.ravel(order="F")
-    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
-    runs = np.diff(np.concatenate([[0], changes, [pixels.size]]))
-    if pixels[:1].any():
-        runs = np.concatenate([[0], runs])
+    return rle_encode_box(mask, 0, 0, mask.shape)
+
+
+def rle_encode_box(mask: np.ndarray, y: int, x: int, size: tuple[int, int]) -> dict:
+    """Returns the run lengths of a mask in a picture that is empty elsewhere, as `rle_encode`.
+
+    Time and memory are linear in the box, whatever the size of the picture.
+
+    Args:
+      mask: [h, w] bool, a box of the picture.
+      y: row of its first pixel in the picture.
+      x: column likewise.
+      size: of the picture, (H, W) in pixels; the box lies within.
+    """
+    column, row = np.nonzero(mask.T)
+    position = (column + x) * size[0] + row + y
+    is_first = np.diff(position, prepend=-2) != 1
+    is_last = np.diff(position, append=-2) != 1
+    ends = np.stack([position[is_first], position[is_last] + 1], axis=1).ravel()
+    runs = np.diff(ends, prepend=0)
+    rest = size[0] * size[1] - ends[-1:].sum()
+    if rest or not len(runs):
+        runs = np.append(runs, rest)
     numbers = runs.copy()
     numbers[3:] -= runs[1:-2]
-    return {"size": [int(side) for side in mask.shape], "counts": _to_string(numbers)}
+    return {"size": [int(side) for side in size], "counts": _to_string(numbers)}
 
 
 def rle_decode(rle: Mapping[str, object]) -> np.ndarray:

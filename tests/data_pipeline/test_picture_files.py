@@ -75,6 +75,16 @@ def test_read_picture_refuses_spoilt_files_by_name(tmp_path):
         read_picture(str(tmp_path / "none.png"))
 
 
+def test_read_picture_says_the_same_each_time(tmp_path):
+    (tmp_path / "a.png").write_text("no picture")
+    told = set()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"\(of no known format\)") as caught:
+            read_picture(str(tmp_path / "a.png"))
+        told.add(str(caught.value))
+    assert len(told) == 1
+
+
 def test_read_picture_refuses_float_samples(tmp_path):
     Image.fromarray(np.full([2, 2], 0.5, np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match="float32 samples"):

@@ -1,5 +1,6 @@
 """Shards: listed whole or not at all, counted, and damage found by name."""
 
+import hashlib
 import json
 import os
 
@@ -149,3 +150,18 @@ def test_num_classes_without_a_manifest_is_unknown(tmp_path):
     _write(tmp_path)
     os.remove(tmp_path / "manifest.json")
     assert shards.num_classes(shards.list_shards(f"{tmp_path}/train-*")) is None
+
+
+def test_describe_sources_names_folders_checksums_and_classes(tmp_path):
+    for name, classes in (("b", ["background", "cat"]), ("a", [])):
+        sources = [Source("picture", details=1)]
+        conversion.write_split(_picture, sources, str(tmp_path / name), "train", classes=classes)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "train.tfrecord").write_bytes(b"")
+    found = shards.describe_sources(shards.list_shards(f"{tmp_path}/*/train*"))
+    assert [(x["folder"], x["classes"]) for x in found] == [
+        (str(tmp_path / "a"), []),
+        (str(tmp_path / "b"), ["background", "cat"]),
+    ]
+    manifest = (tmp_path / "b" / "manifest.json").read_bytes()
+    assert found[1]["manifest_sha256"] == hashlib.sha256(manifest).hexdigest()

@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from export.expected_answers import expected_instances, parameter_cases
 from export.instance_answers import INSTANCES_MEANINGS, instances_answers
-from export.parity import classed_maps, share_apart
+from export.parity import LIMITS, measure
 from export.served_module import ServedModule
 from rpe_tf.inference.instance_scoring import FEATURES
 from tests.colour_model import BLUE, GREEN, PROBABILITY, RED, colour_model, paint
@@ -247,16 +248,11 @@ def test_the_export_equals_the_checkpoint_at_two_sizes(exported_instances, pictu
         *("serving_default", "serving_default_tuned", "tf_example"),
     ]
     for batch in (np.stack(pictures[:2]), pictures[2][np.newaxis]):
-        embedding = signatures["embedding"](image=tf.constant(batch))["embedding"].numpy()
+        given = _numpy(signatures["embedding"](image=tf.constant(batch)))
         ours = exported_instances.run.model(tf.constant(batch), training=False)
-        np.testing.assert_allclose(embedding, ours["embedding"], atol=1e-4)
+        np.testing.assert_allclose(given["embedding"], ours["embedding"], atol=1e-4)
         found = _numpy(signatures["serving_default"](image=tf.constant(batch)))
         assert found["num_instances"].min() >= 3 and set(np.unique(found["semantic"])) >= {0, 1, 2}
-        painted = np.stack(
-            [
-                np.pad(classes, [(1, 0)])[instance]
-                for classes, instance in zip(found["classes"], found["instance"], strict=True)
-            ]
-        )
-        maps = np.stack([found["instance"], found["semantic"], painted], axis=-1)
-        assert share_apart(maps, classed_maps(exported_instances.run, batch, embedding)) <= 1e-3
+        own = parameter_cases(exported_instances.run)["own"]
+        expected = expected_instances(exported_instances.run, given, own)
+        assert measure(found, expected).is_within(LIMITS)

@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from export.expected_answers import expected_instances, parameter_cases
 from export.instance_answers import MAX_INSTANCES, POOLED_MEANINGS
-from export.parity import read_out_maps
+from export.parity import LIMITS, measure
 from rpe_tf.inference.grouping import group
 from rpe_tf.inference.label_map import read_out
 from rpe_tf.saved_model import decode_rgb
@@ -42,7 +43,9 @@ def test_serving_default_equals_checkpoint_at_two_sizes(exported, pictures):
         np.testing.assert_allclose(embedding, ours, atol=1e-4)
         np.testing.assert_allclose(np.linalg.norm(embedding, axis=-1), 1, atol=1e-5)
         outputs = _serve(exported, "serving_default", image=batch)
-        assert (outputs["instance"] != read_out_maps(exported.run, embedding)).mean() <= 1e-3
+        own = parameter_cases(exported.run)["own"]
+        expected = expected_instances(exported.run, {"embedding": embedding}, own)
+        assert measure(outputs, expected).is_within(LIMITS)
         assert outputs["num_instances"].min() >= 2  # else the maps would prove little
 
 
@@ -153,26 +156,6 @@ def test_decode_rgb_refuses_what_is_no_picture():
     ):
         with pytest.raises(tf.errors.InvalidArgumentError):
             decode_rgb(tf.constant(spoilt))
-
-
-@pytest.mark.parametrize(
-    "fixture, expected",
-    [
-        ("exported", {"Conv2D", "DecodeImage", "While"}),
-        ("exported_boundary", {"Conv2D", "DecodeImage", "EncodePng"}),
-    ],
-)
-def test_saved_model_has_ops_of_tensorflow_alone(request, fixture, expected):
-    ops = set()
-    for function in request.getfixturevalue(fixture).loaded.signatures.values():
-        graph = function.graph.as_graph_def()
-        ops |= {node.op for node in graph.node}
-        ops |= {node.op for inner in graph.library.function for node in inner.node_def}
-    assert expected <= {op.removeprefix("Stateless") for op in ops}
-    assert not [op for op in ops if "PyFunc" in op or "EagerPy" in op]
-    # Raw ops are generated from the registry of the wheel; a custom op is not among them.
-    known = {name.lower() for name in dir(tf.raw_ops)}
-    assert not [op for op in ops if op.lower() not in known and not op.startswith("_")]
 
 
 def test_signatures_have_documented_names(exported):

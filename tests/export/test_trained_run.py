@@ -1,11 +1,12 @@
-"""What a run found for its read-out goes along; exports of others are told apart."""
+"""What a run found for its read-out goes along."""
+
+import json
+import shutil
 
 import numpy as np
 import pytest
 
-from export import isolated_model, parity
-from export.parity import COMPARISONS, compare, share_apart
-from export.trained_run import restore_run
+from export.trained_run import restore_export, restore_run
 from rpe_tf.inference.instance_scoring import FEATURES
 from rpe_tf.run_folder import write_read_out
 
@@ -27,52 +28,28 @@ def test_restore_run_takes_along_what_was_found_for_the_read_out(
             restore_run(run_dir)
 
 
-def maps(instance, semantic, classes):
-    return np.stack([instance, semantic, classes], axis=-1)[np.newaxis]
+def test_restore_export_gives_the_run_that_was_exported(exported_boundary):
+    run, metrics = restore_export(exported_boundary.export_dir)
+    assert run.settings == exported_boundary.run.settings
+    assert run.step == 7 and metrics == {"recall_50": 0.5}
+    wanted = exported_boundary.run.model.get_weights()
+    for found, weight in zip(run.model.get_weights(), wanted, strict=True):
+        np.testing.assert_array_equal(found, weight)
 
 
-def test_share_apart_counts_pixels_and_forgives_exchanged_ids():
-    instance = np.repeat([[0, 1, 1, 2, 2]], 4, axis=0)  # 20 pixels
-    plain = maps(instance, instance, instance)
-    assert share_apart(plain, plain) == 0
-    exchanged = maps(np.array([0, 2, 1])[instance], instance, instance)
-    assert share_apart(plain, exchanged) == share_apart(exchanged, plain) == 0
-    moved = instance.copy()
-    moved[0, 1] = 2
-    assert share_apart(plain, maps(moved, instance, instance)) == pytest.approx(1 / 20)
-    # Two of four by four made one: half of the larger part is not in the instance it should be.
-    merged = maps(np.minimum(instance, 1), instance, instance)
-    assert share_apart(plain, merged) == share_apart(merged, plain) == pytest.approx(8 / 20)
-    assert share_apart(plain, maps(instance, moved, instance)) == pytest.approx(1 / 20)
-    assert share_apart(plain, maps(instance, instance, moved)) == pytest.approx(1 / 20)
-    assert COMPARISONS["instances"].measure is share_apart
+def test_restore_export_names_what_does_not_fit(exported_boundary, tmp_path):
+    folder = shutil.copytree(f"{exported_boundary.export_dir}/1", tmp_path / "1")
+    info = json.loads((folder / "model_info.json").read_text())
 
+    def restore(**settings):
+        changed = {**info, "settings": {**info["settings"], **settings}}
+        (folder / "model_info.json").write_text(json.dumps(changed))
+        return restore_export(tmp_path)
 
-def test_compare_finds_other_read_outs_and_other_weights(
-    exported_instances, exported_semantic, new_run, pictures, tmp_path, monkeypatch
-):
-    loaded = {f"{x.export_dir}/1": x.loaded for x in (exported_instances, exported_semantic)}
-
-    def answers(folder, batches):
-        found = isolated_model.answers_of(loaded[folder].signatures, batches[0])
-        return {f"{key}/0": x for key, x in found.items()}
-
-    monkeypatch.setattr(parity, "export_answers", answers)
-    batches = {"a": np.stack(pictures[:2])}
-    run = exported_instances.run
-    coarse = {**run.settings, "read_out": {**run.settings["read_out"], "min_area": 300}}
-    measures = [
-        compare(one, f"{exported_instances.export_dir}/1", batches)[0].measures
-        for one in (run, run._replace(settings=coarse))
-    ]
-    limits = COMPARISONS["instances"].limits
-    assert measures[0].is_within(limits)
-    assert measures[1].embedding < 1e-4 and measures[1].read_out > 0.01 < measures[1].of_bytes
-    other = new_run(tmp_path / "other", seed=4, settings=exported_semantic.run.settings)
-    measures = [
-        compare(one, f"{exported_semantic.export_dir}/1", batches)[0].measures
-        for one in (exported_semantic.run, restore_run(other))
-    ]
-    limits = COMPARISONS["semantic"].limits
-    assert measures[0].is_within(limits)
-    assert min(measures[1]) > 0.01 and not measures[1].is_within(limits)
+    with pytest.raises(ValueError, match="task 'weather'; known here are"):
+        restore(task="weather")
+    with pytest.raises(ValueError, match=r"1 has no weights for .*; it is of another version"):
+        restore(model={**info["settings"]["model"], "embedding_dim": 5})
+    (folder / "model_info.json").unlink()
+    with pytest.raises(ValueError, match=r"model_info\.json cannot be read"):
+        restore_export(tmp_path)

@@ -1,15 +1,19 @@
 """Version folders: numbered, whole or absent."""
 
+import datetime
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
+import rpe_tf
 from export import version_folder
-from export.parity import COMPARISONS
+from export.provenance import class_names
 from export.trained_run import restore_run
 from export.version_folder import folder_size, write_version
 from rpe_tf.tasks import TASKS
@@ -23,6 +27,11 @@ def test_write_version_describes_the_model_beside_it(exported):
     assert (info["task"], info["step"], info["licence"]) == ("proposals", 7, "Apache-2.0")
     assert info["metrics"] == {"recall_50": 0.5} and info["settings"] == exported.run.settings
     assert info["versions"]["tensorflow"] == tf.__version__
+    assert info["versions"]["numpy"] == np.__version__
+    age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(
+        info["exported"]
+    )
+    assert 0 <= age.total_seconds() < 3600
     default = info["signatures"]["serving_default"]
     image = default["inputs"]["image"]
     assert (image["dtype"], image["shape"]) == ("uint8", [None, None, None, 3])
@@ -61,8 +70,39 @@ def test_write_version_describes_boundaries(exported_boundary):
     assert "8-bit grey PNG" in outputs["serving_bytes"]["boundary_bytes"]["meaning"]
 
 
-def test_every_task_is_served_and_compared():
-    assert set(version_folder.ANSWERS) == set(COMPARISONS) == set(TASKS)
+def test_every_task_is_served():
+    assert set(version_folder.ANSWERS) == set(TASKS)
+
+
+def test_write_version_carries_the_licence_and_names_of_classes(exported, exported_semantic):
+    licence = (pathlib.Path(rpe_tf.__file__).parents[1] / "LICENSE").read_text()
+    for export in (exported, exported_semantic):
+        assert (pathlib.Path(export.export_dir) / "1" / "LICENSE").read_text() == licence
+    # The run does not know the classes of its shards.
+    labels = (pathlib.Path(exported_semantic.export_dir) / "1" / "labels.txt").read_text()
+    assert labels == "background\nclass 1\nclass 2\nclass 3\nclass 4\n"
+    assert "labels.txt" not in os.listdir(f"{exported.export_dir}/1")
+
+
+def sources(*names):
+    return {"sources": [{"folder": str(k), "classes": x} for k, x in enumerate(names)]}
+
+
+@pytest.mark.parametrize(
+    "num_classes, data, expected",
+    [
+        (None, sources(["background", "cat"]), None),
+        (2, sources(["background", "cat"]), ["background", "cat"]),
+        (2, sources(["background", "cat"], []), ["background", "cat"]),
+        (2, sources(["background", "cat"], ["background", "dog"]), ["background", "class 1"]),
+        (3, sources(["background", "cat"]), ["background", "class 1", "class 2"]),
+        (2, sources([]), ["background", "class 1"]),
+        (2, {}, ["background", "class 1"]),
+    ],
+)
+def test_class_names_are_those_all_shards_agree_on(num_classes, data, expected):
+    model = {} if num_classes is None else {"num_classes": num_classes}
+    assert class_names({"model": model, "data": data}) == expected
 
 
 def test_write_version_leaves_nothing_when_it_fails(exported, tmp_path, monkeypatch):
@@ -117,18 +157,23 @@ def test_export_main_writes_version_2_and_nothing_without_checkpoint(exported, n
     empty_run = new_run(tmp_path / "empty", seed=0, has_checkpoint=False)
     (tmp_path / "export" / "1").mkdir(parents=True)
 
-    def start(run_dir, export_dir):
-        command = [sys.executable, "-m", "export.export_main"]
-        command += [f"--run_dir={run_dir}", f"--export_dir={export_dir}"]
+    def start(*flags):
+        command = [sys.executable, "-m", "export.export_main", *flags]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
+    run = f"--run_dir={exported.run_dir}"
     processes = [
-        start(exported.run_dir, tmp_path / "export"),
-        start(empty_run, tmp_path / "none"),
+        start(run, f"--export_dir={tmp_path}/export"),
+        start(f"--run_dir={empty_run}", f"--export_dir={tmp_path}/none"),
+        start(run, f"--from_export={exported.export_dir}", f"--export_dir={tmp_path}/none"),
     ]
-    (out, good_err), (_, bad_err) = (process.communicate(timeout=300) for process in processes)
-    assert [process.returncode for process in processes] == [0, 1], good_err + bad_err
-    assert sorted(os.listdir(tmp_path / "export")) == ["1", "2"]
+    (out, good_err), (_, bad_err), (_, both_err) = (
+        process.communicate(timeout=300) for process in processes
+    )
+    assert [process.returncode for process in processes] == [0, 1, 1], good_err + bad_err
+    assert "error: give either --run_dir or --from_export" in both_err
+    configs = ["batching.config", "model.config", "monitoring.config"]
+    assert sorted(os.listdir(tmp_path / "export")) == ["1", "2", *configs]
     assert "saved_model.pb" in os.listdir(tmp_path / "export" / "2")
     assert f"{tmp_path}/export/2" in out and "export.verify_main" in out and " MB" in out
     assert not (tmp_path / "none").exists()

@@ -61,6 +61,30 @@ def test_list_items_reads_the_json_of_the_folder(folder):
         assert items[0].predicted.endswith("predictions.json")
 
 
+def test_list_items_reads_all_parts_of_a_batch(folder):
+    masks = [np.eye(2, 3, k, bool) for k in (0, 1)]
+    records = [
+        {"file_name": f"x/{name}.jpg", "segmentation": rle_encode(mask)}
+        for name, mask in zip("ba", masks, strict=True)
+    ]
+    _json(folder / "out/predictions-00000-of-00003.json", [])
+    _json(folder / "out/predictions-00002-of-00003.json", records)
+    with pytest.raises(
+        ValueError, match=r"out lacks predictions-00001-of-00003\.json \(1 of 3 are"
+    ):
+        _list(folder)
+    _json(folder / "out/predictions-00001-of-00003.json", records[:1])
+    items = _list(folder)
+    assert [item.records for item in items] == [records[1:], [records[0], records[0]]]
+    # Where records are spoilt, their file is named: of several the first.
+    assert [item.predicted[-19:-14] for item in items] == ["00002", "00001"]
+    assert len(_list(folder, predictions="out/predictions-00002-of-00003.json")[1].records) == 1
+    # Class maps are files of their own, and the json of one process comes first.
+    assert _list(folder, "semantic", truth="classes")[0].records is None
+    _json(folder / "out/predictions.json", [])
+    assert [item.records for item in _list(folder)] == [[], []]
+
+
 def test_list_items_of_chosen_names(folder):
     (folder / "names.txt").write_text("b\n\n")
     assert [x.name for x in _list(folder, names=str(folder / "names.txt"))] == ["b"]

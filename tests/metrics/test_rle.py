@@ -5,7 +5,7 @@ import importlib
 import numpy as np
 import pytest
 
-from rpe_tf.metrics.rle import rle_decode, rle_encode
+from rpe_tf.metrics.rle import rle_decode, rle_encode, rle_encode_box
 
 
 def _masks():
@@ -89,3 +89,26 @@ def test_rle_encode_rejects(mask):
 def test_rle_decode_rejects(rle, message):
     with pytest.raises(ValueError, match=message):
         rle_decode(rle)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 7, 5), (0, 2, 7, 4), (3, 1, 6, 2), (6, 4, 7, 5)])
+def test_rle_encode_box_is_that_of_the_whole_mask(box):
+    y, x, y_end, x_end = box
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.3, 0.7, 1.0):
+        mask = np.zeros([7, 5], bool)
+        mask[y:y_end, x:x_end] = rng.random([y_end - y, x_end - x]) < share
+        rle = rle_encode_box(mask[y:y_end, x:x_end], y, x, (7, 5))
+        assert rle == rle_encode(mask)
+        np.testing.assert_array_equal(rle_decode(rle), mask)
+
+
+def test_rle_encode_box_by_hand_in_a_picture_beyond_int32():
+    # Column by column: 3 · 10^5 + 7 zeros, 2 ones, and the rest of 10^10.
+    rle = rle_encode_box(np.ones([2, 1], bool), 7, 3, (10**5, 10**5))
+    assert rle["size"] == [10**5, 10**5]
+    lead = rle_encode(np.zeros([1, 300_007], bool))["counts"]
+    rest = 10**10 - 300_007 - 2
+    groups = [(rest >> 5 * k) & 31 for k in range(7)]
+    tail = "".join(chr(48 + group + (32 if k < 6 else 0)) for k, group in enumerate(groups))
+    assert rle["counts"] == lead + "2" + tail

@@ -1,0 +1,135 @@
+"""A part of a batch, predicted by whatever process it is given to: all of it, or nothing of it.
+
+Its files are written under temporary names, then renamed; its record, which states what they were
+made of, comes last. A part that has such a record is not predicted again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from data_pipeline.labelled_picture import Source
+from data_pipeline.shard_writing import ShardJob, file_sha256, read_record, shard_fingerprint
+from export import batch_pictures, batch_results
+from export.prediction_files import write_json
+
+WORK_FOLDER, LABELS_FOLDER = ".batch", "shards"
+_READERS = {"files": batch_pictures.read_files, "shards": batch_pictures.read_records}
+
+
+class Part(NamedTuple):
+    """A part of a batch; a few hundred bytes, whatever the number of its pictures.
+
+    Attributes:
+      output_dir: of the batch.
+      name: such as 00000-of-00016.
+      model: the version folder.
+      settings: whatever else makes other results: `model_sha256`; `input`, files or shards;
+        `write`, kinds of files; `max_pixels`.
+    """
+
+    output_dir: str
+    name: str
+    model: str
+    settings: dict
+
+
+def write_sources(part: Part, sources: Sequence[Source]) -> None:
+    """Writes down which pictures or shards a part is made of, for the worker that gets it."""
+    write_json(_work_path(part, "sources-"), [[x.name, x.files[0]] for x in sources])
+
+
+def record_path(part: Part) -> str:
+    """Returns the path of the record of a part, which is there once its files are."""
+    return _work_path(part, "")
+
+
+def predict_part(part_json: str, count: Callable[[str, int], object]) -> None:
+    """Predicts a part and writes its files and record, unless they are there already.
+
+    The record has `num_pictures`, `num_instances`, `failed`, a list of dicts with `path`, in shards
+    `record`, and `error`; and `files`, their SHA-256 by path within the output folder.
+
+    Args:
+      part_json: the fields of a `Part`, as json.
+      count: called as count(name, n) for done and failed pictures, and for instances.
+
+    Raises:
+      OSError, tf.errors.OpError: a file cannot be written, or the model not be loaded.
+    """
+    part = Part(**json.loads(part_json))
+    with tf.io.gfile.GFile(_work_path(part, "sources-")) as file:
+        sources = tuple(Source(name, (path,)) for name, path in json.loads(file.read()))
+    # As far as it is that of a shard of a conversion: the same rule for what need not be done anew.
+    job = ShardJob(_work_path(part, "", ""), sources, None, (), part.settings, False)
+    record = read_record(job)
+    paths = [os.path.join(part.output_dir, name) for name in _file_names(part)]
+    if record is not None and all(tf.io.gfile.exists(path) for path in paths):
+        return
+    # Before the pictures are read: one that changes meanwhile must not pass for unchanged later.
+    fingerprint = shard_fingerprint(job)
+    totals = _write_files(part, sources, count)
+    files = {name: file_sha256(os.path.join(part.output_dir, name)) for name in _file_names(part)}
+    write_json(record_path(part), {"fingerprint": fingerprint, **totals, "files": files})
+
+
+def _write_files(part: Part, sources: Sequence[Source], count: Callable) -> dict:
+    """Writes what is found in each picture; returns the totals and the failures."""
+    model, kinds = batch_results.load_once(part.model), part.settings["write"]
+    results, failed, num_pictures, num_instances = [], [], 0, 0
+    with _labels_file(part) as write_example:
+        for picture in _READERS[part.settings["input"]](sources):
+            answer = batch_results.answer(model, picture, kinds, part.settings["max_pixels"])
+            num_pictures += 1
+            count("failed" if answer.problem else "done", 1)
+            if answer.problem:
+                failed.append({**picture.place, "error": answer.problem})
+                continue
+            num_instances += answer.found.num_instances
+            count("instances", answer.found.num_instances)
+            if "json" in kinds:
+                results.extend(batch_results.results_of(picture, answer.found))
+            if "png" in kinds:
+                batch_results.write_maps(part.output_dir, picture.stem, answer.found)
+            write_example(answer.example)
+    if "json" in kinds:
+        write_json(os.path.join(part.output_dir, _predictions_name(part)), results)
+    return {"num_pictures": num_pictures, "num_instances": num_instances, "failed": failed}
+
+
+@contextlib.contextmanager
+def _labels_file(part: Part) -> Iterator[Callable[[bytes], object]]:
+    """Gives a function that adds a record to the part's shard, if one is wanted."""
+    if "shards" not in part.settings["write"]:
+        yield lambda example: None
+        return
+    partial = _work_path(part, f"{uuid.uuid4().hex}-", ".partial")
+    with tf.io.TFRecordWriter(partial) as writer:
+        yield writer.write
+    path = os.path.join(part.output_dir, _labels_name(part))
+    tf.io.gfile.rename(partial, path, overwrite=True)
+
+
+def _file_names(part: Part) -> list[str]:
+    """Returns the names of the part's files within the output folder, PNG files left out."""
+    names = {"json": _predictions_name(part), "shards": _labels_name(part)}
+    return [name for kind, name in names.items() if kind in part.settings["write"]]
+
+
+def _predictions_name(part: Part) -> str:
+    return f"predictions-{part.name}.json"
+
+
+def _labels_name(part: Part) -> str:
+    return f"{LABELS_FOLDER}/labels-{part.name}.tfrecord"
+
+
+def _work_path(part: Part, prefix: str, suffix: str = ".json") -> str:
+    return os.path.join(part.output_dir, WORK_FOLDER, f"{prefix}{part.name}{suffix}")
