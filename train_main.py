@@ -82,11 +82,11 @@ _FITTED_EXAMPLES = 100
 _DRAWN_EXAMPLES = 6
 
 
-def settings_from_flags(num_classes: int | None) -> dict:
+def settings_from_flags(train_paths: list[str]) -> dict:
     """Returns what settings.json holds: the arguments of each part of the program.
 
     Args:
-      num_classes: that the shards have, None if they do not say.
+      train_paths: shards to train on; their manifests say classes and checksums.
 
     Raises:
       ValueError: if a flag is outside its range, or flags do not fit each other.
@@ -100,7 +100,7 @@ def settings_from_flags(num_classes: int | None) -> dict:
     loss = loss_flags.settings_from_flags(task.loss)
     return {
         "task": _TASK.value,
-        "model": model_flags.settings_from_flags(_TASK.value, num_classes),
+        "model": model_flags.settings_from_flags(_TASK.value, shards.num_classes(train_paths)),
         "loss": loss,
         "read_out": read_out_flags.settings_from_flags(task.read_out, loss["concentration"]),
         "training": {
@@ -110,7 +110,10 @@ def settings_from_flags(num_classes: int | None) -> dict:
             "strategy": _STRATEGY.value,
             "seed": _SEED.value,
         },
-        "data": training_input.settings_from_flags(),
+        "data": {
+            **training_input.settings_from_flags(),
+            "sources": shards.describe_sources(train_paths),
+        },
     }
 
 
@@ -127,12 +130,8 @@ def main(argv: list[str]) -> int | None:
         keras.utils.set_random_seed(_SEED.value)
         tf.config.experimental.enable_op_determinism()
     train_paths = shards.list_shards(training_input.train_shards_from_flags())
-    settings = settings_from_flags(shards.num_classes(train_paths))
-    data = settings["data"]
-    data["sources"] = shards.describe_sources(train_paths)
-    splits = {
-        shards.split_name(pattern): shards.list_shards(pattern) for pattern in data["eval_shards"]
-    }
+    settings = settings_from_flags(train_paths)
+    splits = {shards.split_name(x): shards.list_shards(x) for x in settings["data"]["eval_shards"]}
     _log_setting(strategy, settings, train_paths)
     is_chief = strategies.is_chief(strategy)
     if is_chief:
