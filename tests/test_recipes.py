@@ -16,12 +16,13 @@ _SETTINGS = """
 import json, sys
 from absl import flags
 import train_main
+train_main.shards.num_classes = lambda paths: 3
 for path in sys.argv[1:]:
     flags.FLAGS.unparse_flags()
     for name in flags.FLAGS:
         flags.FLAGS[name].unparse()
     flags.FLAGS(["train_main.py", f"--flagfile={path}", "--run_dir=a", "--train_shards=a-*"])
-    print(json.dumps(train_main.settings_from_flags(3)))
+    print(json.dumps(train_main.settings_from_flags([])))
 """
 
 
