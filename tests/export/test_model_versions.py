@@ -1,6 +1,5 @@
 """Versions that come, are broken, and go: without a server."""
 
-import gc
 import shutil
 import weakref
 
@@ -39,15 +38,6 @@ def _states(models, name):
     return {version: state.state for version, state in models.states(name, None).items()}
 
 
-@pytest.fixture
-def no_collector():
-    """Nothing that holds itself in a circle goes by chance."""
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.mark.usefixtures("no_collector")
 def test_the_newest_serves_and_the_old_one_ends_after_its_last_request(saved, tmp_path):
     folder = tmp_path / "m"
     _add(saved, folder, 1)
