@@ -92,7 +92,7 @@ def write_split(
     records = [read_record(job) for job in jobs]
     _require_complete(records, jobs, on_error)
     _publish(jobs, output_dir, split, manifest)
-    manifest["splits"][split] = _entry(names, records) | {
+    manifest["splits"][split] = split_entry(names, records) | {
         "metadata": dict(settings or {}),
         "fingerprint": fingerprint,
     }
@@ -206,8 +206,13 @@ def _publish(jobs: Sequence[ShardJob], output_dir: str, split: str, manifest: di
             tf.io.gfile.rename(job.path, os.path.join(output_dir, os.path.basename(job.path)))
 
 
-def _entry(names: Sequence[str], records: Sequence[dict]) -> dict:
-    """Returns what the manifest says about the split."""
+def split_entry(names: Sequence[str], records: Sequence[dict]) -> dict:
+    """Returns what the manifest says about a split, but for `metadata` and `fingerprint`.
+
+    Args:
+      names: of its shards.
+      records: of these, of `shard_writing.write_shard`; one at least holds a picture.
+    """
     statistics = merge_statistics(record["statistics"] for record in records)
     notes: dict[str, list[str]] = {}
     for record in records:

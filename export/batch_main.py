@@ -1,7 +1,8 @@
 """Runs an exported model on millions of pictures, on this machine or a cluster, by Apache Beam.
 
-The answers are those of `predict_main`, in files of many pictures each. The same command goes on
-after an interruption; pictures that cannot be predicted are listed in failed.jsonl.
+The answers are those of `predict_main` (which cuts large pictures into tiles; here each is whole),
+in files of many pictures each. The same command goes on after an interruption; pictures that cannot
+be predicted are listed in failed.jsonl.
 
 Example:
   python -m export.batch_main --model=exports/nuclei --images='scans/*.png' --output_dir=out \

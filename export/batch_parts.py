@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from data_pipeline.label_statistics import merge_statistics
 from data_pipeline.labelled_picture import Source
 from data_pipeline.shard_writing import ShardJob, file_sha256, read_record, shard_fingerprint
 from export import batch_pictures, batch_results
@@ -55,7 +56,8 @@ def predict_part(part_json: str, count: Callable[[str, int], object]) -> None:
     """Predicts a part and writes its files and record, unless they are there already.
 
     The record has `num_pictures`, `num_instances`, `failed`, a list of dicts with `path`, in shards
-    `record`, and `error`; and `files`, their SHA-256 by path within the output folder.
+    `record`, and `error`; `statistics` of the labels in its shard; and `files`, their SHA-256 by
+    path within the output folder.
 
     Args:
       part_json: the fields of a `Part`, as json.
@@ -83,7 +85,7 @@ def predict_part(part_json: str, count: Callable[[str, int], object]) -> None:
 def _write_files(part: Part, sources: Sequence[Source], count: Callable) -> dict:
     """Writes what is found in each picture; returns the totals and the failures."""
     model, kinds = batch_results.load_once(part.model), part.settings["write"]
-    results, failed, num_pictures, num_instances = [], [], 0, 0
+    results, failed, statistics, num_pictures, num_instances = [], [], [], 0, 0
     with _labels_file(part) as write_example:
         for picture in _READERS[part.settings["input"]](sources):
             answer = batch_results.answer(model, picture, kinds, part.settings["max_pixels"])
@@ -99,9 +101,13 @@ def _write_files(part: Part, sources: Sequence[Source], count: Callable) -> dict
             if "png" in kinds:
                 batch_results.write_maps(part.output_dir, picture.stem, answer.found)
             write_example(answer.example)
+            statistics.append(answer.statistics)
     if "json" in kinds:
         write_json(os.path.join(part.output_dir, _predictions_name(part)), results)
-    return {"num_pictures": num_pictures, "num_instances": num_instances, "failed": failed}
+    return {
+        **{"num_pictures": num_pictures, "num_instances": num_instances, "failed": failed},
+        "statistics": dict(merge_statistics(statistics)),
+    }
 
 
 @contextlib.contextmanager
@@ -113,13 +119,13 @@ def _labels_file(part: Part) -> Iterator[Callable[[bytes], object]]:
     partial = _work_path(part, f"{uuid.uuid4().hex}-", ".partial")
     with tf.io.TFRecordWriter(partial) as writer:
         yield writer.write
-    path = os.path.join(part.output_dir, _labels_name(part))
+    path = os.path.join(part.output_dir, labels_name(part))
     tf.io.gfile.rename(partial, path, overwrite=True)
 
 
 def _file_names(part: Part) -> list[str]:
     """Returns the names of the part's files within the output folder, PNG files left out."""
-    names = {"json": _predictions_name(part), "shards": _labels_name(part)}
+    names = {"json": _predictions_name(part), "shards": labels_name(part)}
     return [name for kind, name in names.items() if kind in part.settings["write"]]
 
 
@@ -127,7 +133,8 @@ def _predictions_name(part: Part) -> str:
     return f"predictions-{part.name}.json"
 
 
-def _labels_name(part: Part) -> str:
+def labels_name(part: Part) -> str:
+    """Returns the path of the part's shard within the output folder."""
     return f"{LABELS_FOLDER}/labels-{part.name}.tfrecord"
 
 

@@ -133,8 +133,8 @@ def decode(picture: Picture, max_pixels: int) -> np.ndarray:
         raise ValueError(f"{told} the limit of {max_pixels:,}; raise --max_pixels, or cut it")
     if width * height > ONE_PASS_PIXELS:
         raise ValueError(
-            f"{told} the {ONE_PASS_PIXELS:,} that are predicted in one pass; cut it into smaller "
-            "pictures"
+            f"{told} the {ONE_PASS_PIXELS:,} that are predicted in one pass; predict_main cuts it "
+            "into tiles"
         )
     return decode_picture(picture.name, picture.content)
 

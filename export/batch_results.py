@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 import rpe_tf
 from data_pipeline import schema
+from data_pipeline.label_statistics import count_labels
 from data_pipeline.labelled_picture import LabelledPicture
 from data_pipeline.picture_files import content_for_record
 from export.batch_pictures import Picture, decode
@@ -53,11 +55,13 @@ class Answer(NamedTuple):
     Attributes:
       found: None where there is a problem.
       example: a record of the picture with its labels; empty where none is wanted.
+      statistics: of these labels, of `label_statistics`; likewise.
       problem: why nothing was found; else empty.
     """
 
     found: Found | None = None
     example: bytes = b""
+    statistics: Mapping = MappingProxyType({})
     problem: str = ""
 
 
@@ -101,7 +105,11 @@ def answer(model: object, picture: Picture, kinds: Sequence[str], max_pixels: in
     """
     try:
         found = _find(model, decode(picture, max_pixels))
-        return Answer(found, _example(picture, found) if "shards" in kinds else b"")
+        if "shards" not in kinds:
+            return Answer(found)
+        labelled = _labelled(picture, found)
+        example = schema.encode_example(labelled, picture.stem)
+        return Answer(found, example, count_labels(labelled.instance, labelled.semantic))
     except tf.errors.OpError as error:
         reason = f"{picture.name} cannot be predicted ({error.message}); try a smaller picture"
         return Answer(problem=reason)
@@ -135,9 +143,13 @@ def _find(model: object, image: np.ndarray) -> Found:
     return Found(prediction, prediction.semantic)
 
 
-def _example(picture: Picture, found: Found) -> bytes:
+def _labelled(picture: Picture, found: Found) -> LabelledPicture:
     image = content_for_record(picture.name, picture.content)
-    # Of classes alone: no instances, which a record must say.
-    is_classes_alone = found.prediction is None
-    instance = np.zeros_like(found.semantic) if is_classes_alone else found.prediction.instance
-    return schema.encode_example(LabelledPicture(image, instance, found.semantic), picture.stem)
+    if found.prediction is None:  # Of classes alone: no instances, which a record must say.
+        return LabelledPicture(image, np.zeros_like(found.semantic), found.semantic)
+    instance, table = found.prediction[:2]
+    if found.semantic is None:
+        return LabelledPicture(image, instance)
+    # In a record an instance has one class, that of its vote.
+    class_of_id = np.concatenate([[0], table["class"]]).astype(np.int32)
+    return LabelledPicture(image, instance, class_of_id[instance])

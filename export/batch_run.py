@@ -13,15 +13,16 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 from absl import logging
 
-from data_pipeline import command_line
+from data_pipeline import command_line, schema, shards
 from data_pipeline.beam_runner import map_on_beam, require_written
-from data_pipeline.conversion import default_num_shards, shard_names
+from data_pipeline.conversion import default_num_shards, shard_names, split_entry
 from data_pipeline.labelled_picture import Source
 from data_pipeline.shard_writing import file_sha256
 from export.batch_parts import (
     LABELS_FOLDER,
     WORK_FOLDER,
     Part,
+    labels_name,
     predict_part,
     record_path,
     write_sources,
@@ -160,10 +161,32 @@ def _finish(parts: Sequence[Part]) -> dict:
         "num_instances": sum(record["num_instances"] for record in records),
         "files": {name: sha for record in records for name, sha in record["files"].items()},
     }
+    if any(record["statistics"] for record in records):
+        _write_shards_manifest(parts, records)
     for path in tf.io.gfile.glob(os.path.join(output_dir, WORK_FOLDER, "*.partial")):
         tf.io.gfile.remove(path)
     write_json(os.path.join(output_dir, MANIFEST_FILE), manifest)
     return manifest
+
+
+def _write_shards_manifest(parts: Sequence[Part], records: Sequence[dict]) -> None:
+    """Writes the manifest that shards have, for whoever reads them as those of a conversion."""
+    names = [os.path.basename(labels_name(part)) for part in parts]
+    entry = split_entry(
+        names,
+        [
+            {**record, "sha256": record["files"][labels_name(part)], "skipped": [], "notes": {}}
+            for part, record in zip(parts, records, strict=True)
+        ],
+    )
+    largest = max(map(int, entry["statistics"].get("class_pixels", {})), default=0)
+    manifest = {
+        "schema_version": schema.SCHEMA_VERSION,
+        # An export does not know their names.
+        "classes": ["background", *map(str, range(1, largest + 1))] if largest else [],
+        "splits": {"labels": {**entry, "metadata": parts[0].settings}},
+    }
+    shards.write_manifest(os.path.join(parts[0].output_dir, LABELS_FOLDER), manifest)
 
 
 def _require_own(output_dir: str, plan: dict) -> None:

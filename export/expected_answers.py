@@ -231,10 +231,11 @@ def _make_reader(task: str, fixed: str, widths: tuple[int, ...]) -> Callable:
 
     @tf.function(input_signature=[shapes, specs])
     def reader(one: dict, chosen: dict) -> Instances | ClassedInstances:
+        given = {**arguments, **chosen}
         if task == "proposals":
-            return read_out(one["embedding"], **{**arguments, **chosen})
-        del chosen["background"]
-        return read_out_classed(one["embedding"], one["logit"], **{**arguments, **chosen})
+            return read_out(one["embedding"], **given)
+        del given["background"]
+        return read_out_classed(one["embedding"], one["logit"], **given)
 
     return reader
 

@@ -118,7 +118,7 @@ def _warn_of_memory(num_bytes: int) -> None:
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if num_bytes > there:
         logging.warning(
-            "--num_threads pictures of --max_pixels may take %.0f GB, at about %d bytes a pixel; this "
+            "--num_threads pictures of --max_pixels may take %.0f GB, %d bytes a pixel, and this "
             "machine has %.0f GB: lower --max_pixels for clients you do not know",
             *(num_bytes / 1e9, _BYTES_PER_PIXEL, there / 1e9),
         )

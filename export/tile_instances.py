@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from data_pipeline.command_line import progress_bar
 from export.map_files import MapFile
 from export.tile_store import read_answer
 from export.tiling import Box, Tile, crop, shared
@@ -146,6 +147,7 @@ def stitch(folder: str, tiles: Mapping[tuple, Tile], ids: MapFile, read_out: Rea
 def records_of(stitched: Stitched, file_name: str, label_file: str) -> Iterator[dict]:
     """Yields a record for each instance, as `prediction_files.coco_results`, one at a time."""
     size = stitched.ids.shape
+    progress = progress_bar(len(stitched.table), "writing", "instances")
     for row in stitched.table:
         box = Box(*row["box"].tolist())
         mask = stitched.ids.read(box) == row["id"]
@@ -161,6 +163,8 @@ def records_of(stitched: Stitched, file_name: str, label_file: str) -> Iterator[
             "area": int(row["area"]),
             "score": float(row["score"]),
         }
+        progress.update()
+    progress.close()
 
 
 def _read_tables(folder: str, tiles: Iterable[Tile]) -> tuple[dict[str, np.ndarray], dict]:
@@ -182,6 +186,7 @@ def _match_all(folder: str, tiles: Mapping[tuple, Tile], first: dict) -> np.ndar
     """Returns the rows [P, 2] of instances that are one, in tiles that look at the same pixels."""
     read = functools.lru_cache(maxsize=4)(functools.partial(_read_view, folder))
     found = [np.zeros([0, 2], np.int64)]
+    progress = progress_bar(len(tiles), "stitching", "tiles")
     for (row, column), tile in tiles.items():
         for down, right in _EARLIER:
             place = row + down, column + right
@@ -195,6 +200,8 @@ def _match_all(folder: str, tiles: Mapping[tuple, Tile], first: dict) -> np.ndar
             ]
             pairs = stitching.match(*views) - 1
             found.append(pairs + (first[place], first[row, column]))
+        progress.update()
+    progress.close()
     return np.concatenate(found)
 
 

@@ -1,4 +1,4 @@
-"""A SavedModel of a few sums, whose signatures have what REST rules are about."""
+"""SavedModels for tests of serving, made at once: a few sums, and maps of colours."""
 
 import tensorflow as tf
 
@@ -50,3 +50,38 @@ def save_small_model(folder, offset):
     temporary = folder.with_name(f".unfinished-{folder.name}")
     tf.saved_model.save(model, str(temporary), signatures)
     temporary.rename(folder)
+
+
+class ColourMaps(tf.Module):
+    """What a boundary or a semantic model serves: the mean of the colours, or the brightest."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.map_name = name
+
+    def _map(self, image):
+        if self.map_name == "boundary":
+            return tf.reduce_mean(tf.cast(image, tf.float32), axis=-1) / 255.0
+        return tf.argmax(image, axis=-1, output_type=tf.int32)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")])
+    def pixels(self, image):
+        return {self.map_name: self._map(image)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def encoded(self, image_bytes):
+        def png_of(content):
+            found = self._map(tf.io.decode_png(content, channels=3))
+            scale = 255.0 if self.map_name == "boundary" else 1.0
+            samples = tf.round(scale * tf.cast(found, tf.float32))
+            return tf.io.encode_png(tf.cast(samples, tf.uint8)[:, :, tf.newaxis])
+
+        pngs = tf.map_fn(png_of, image_bytes)
+        return {f"{self.map_name}_bytes": pngs, "number": tf.range(tf.size(image_bytes))}
+
+
+def save_colour_maps(folder, name):
+    """Writes a model whose map is called boundary or semantic."""
+    model = ColourMaps(name)
+    signatures = {"serving_default": model.pixels, "serving_bytes": model.encoded}
+    tf.saved_model.save(model, str(folder), signatures)

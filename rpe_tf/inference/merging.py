@@ -9,6 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from rpe_tf.core.sphere import normalize
+from rpe_tf.inference.instance_tables import sum_by_id
 
 # Points among which a round looks for new representatives, at the most.
 _PICKS = 1024
@@ -41,8 +42,8 @@ def merge(points: tf.Tensor, weight: tf.Tensor, cosine: tf.Tensor, max_points: i
     chosen = tf.gather(points, representatives(points, cosine, max_points))
     member, _ = nearest(points, chosen)
     num = tf.shape(chosen)[0]
-    sums = tf.math.unsorted_segment_sum(weight[:, tf.newaxis] * points, member, num)
-    return Merged(normalize(sums), tf.math.unsorted_segment_sum(weight, member, num), member)
+    sums = sum_by_id(weight[:, tf.newaxis] * points, member, num)
+    return Merged(normalize(sums), sum_by_id(weight, member, num), member)
 
 
 def representatives(points: tf.Tensor, cosine: tf.Tensor, max_points: int) -> tf.Tensor:

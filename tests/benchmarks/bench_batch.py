@@ -1,7 +1,8 @@
 """Measures batch_main against predict_main: pictures a second, by the clock and of the processors.
 
-Each command is timed on all pictures and on one of them; the difference is what the others take, so
-that loading TensorFlow and the model does not count. predict_main draws overlays besides.
+Each command is timed on all pictures and on two of them, one for each process; the difference is
+what the others take, so that loading TensorFlow and the model does not count. predict_main draws
+overlays besides.
 
 Example:
   python -m tests.benchmarks.bench_batch --model=rpe_tf/pretrained/nuclei \
@@ -27,6 +28,7 @@ _INDEX = flags.DEFINE_string(
 )
 _REPEATS = flags.DEFINE_integer("repeats", 1, "Rounds; of each figure the best counts.", 1)
 
+_NUM_FIRST = 2
 _PROCESSES = "--beam_option=--direct_num_workers=2"
 _COMMANDS = {
     "predict_main": ["export.predict_main"],
@@ -45,7 +47,7 @@ def time_command(command: list[str], paths: list[str]) -> tuple[float, float]:
         for path in paths:
             os.symlink(os.path.abspath(path), f"{folder}/in/{os.path.basename(path)}")
         images = [f"--images={folder}/in", f"--output_dir={folder}/out"]
-        arguments = [x for x in command if len(paths) > 1 or "num_shards" not in x]
+        arguments = [x for x in command if len(paths) > _NUM_FIRST or "num_shards" not in x]
         start = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments, f"--model={_MODEL.value}", *images],
@@ -66,8 +68,8 @@ def list_pictures() -> list[str]:
         with open(_INDEX.value, newline="", encoding="utf-8") as file:
             chosen = {row["id"] for row in csv.DictReader(file) if row["split"] == "val"}
         paths = [x for x in paths if os.path.splitext(os.path.basename(x))[0] in chosen]
-    if len(paths) < 2:
-        raise ValueError(f"{_IMAGES.value} must name two pictures or more, got {len(paths)}")
+    if len(paths) <= _NUM_FIRST:
+        raise ValueError(f"{_IMAGES.value} must name more than two pictures, got {len(paths)}")
     return paths
 
 
@@ -78,13 +80,16 @@ def main(argv: list[str]) -> None:
     seconds = {name: [] for name in _COMMANDS}
     for _ in range(_REPEATS.value):  # In turn, since other work comes and goes.
         for name, command in _COMMANDS.items():
-            whole, start_up = time_command(command, paths), time_command(command, paths[:1])
+            whole, start_up = (
+                time_command(command, paths),
+                time_command(command, paths[:_NUM_FIRST]),
+            )
             seconds[name].append([a - b for a, b in zip(whole, start_up, strict=True)])
     print(f"{len(paths)} pictures; {machine_facts(('tensorflow', 'apache-beam'))}")
     print("| command | pictures/s | ratio | pictures a processor second | ratio |")
     print("|---|---|---|---|---|")
     rates = {
-        name: [(len(paths) - 1) / min(column) for column in zip(*rows, strict=True)]
+        name: [(len(paths) - _NUM_FIRST) / min(column) for column in zip(*rows, strict=True)]
         for name, rows in seconds.items()
     }
     for name, (clock, processor) in rates.items():

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from data_pipeline import schema
+from data_pipeline import inspection, schema
 from data_pipeline.labelled_picture import LabelledPicture
 from export import batch_pictures, batch_results, batch_run
 from export.prediction_files import coco_results
@@ -152,6 +152,10 @@ def test_batch_answers_as_the_model(task, request, tmp_path, scenes, shard, pict
             _require_answers(task, model, folder, (path, stem, picture), k)
         (failure,) = _failed(folder)
         assert "record" in failure if place == "shards" else failure["path"].endswith("bad.png")
+    if "shards" in kinds:  # As those of a conversion.
+        labels = batch_run.shards.list_shards(f"{tmp_path}/files/shards/labels-*")
+        report = inspection.inspect_shards(labels)
+        assert report.faults == [] and report.statistics["num_examples"] == 3
     has_instances = task in ("proposals", "instances")
     assert len(_results(tmp_path / "shards")) >= (9 if has_instances else 0)
 
@@ -177,7 +181,11 @@ def _require_answers(task, model, folder, picture, number):
         written = np.asarray(Image.open(folder / f"{stem}_instances.png"))
         np.testing.assert_array_equal(written, instance)
     np.testing.assert_array_equal(example["instance"], instance)
-    np.testing.assert_array_equal(example["semantic"], semantic)
+    labelled = semantic
+    if task == "instances":  # An instance of a record has one class.
+        pairs = zip(found.table["id"], found.table["class"], strict=True)
+        labelled = sum((instance == number) * found_class for number, found_class in pairs)
+    np.testing.assert_array_equal(example["semantic"], labelled)
     if task != "proposals":
         written = np.asarray(Image.open(folder / f"{stem}_semantic.png"))
         np.testing.assert_array_equal(written, semantic)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from export import isolated_model
+from tests.export.equal_answers import check_equal
 
 _SOURCE = pathlib.Path(__file__).parents[2] / "export" / "c_api" / "run_saved_model.c"
 _LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")
@@ -68,19 +69,16 @@ def run(program, folder, signature, given, tmp_path):
     return found
 
 
-def check(found, expected):
-    """Both by name: whole numbers equal, others within 1e-4, PNG of boundaries within one step."""
-    assert set(found) == set(expected)
-    for name, value in expected.items():
-        if value.dtype == tf.string:
-            for png, own in zip(found[name].numpy(), value.numpy(), strict=True):
-                step = 1 if name == "boundary_bytes" else 0
-                codes = [isolated_model.decoded(tf.constant([x])).astype(int) for x in (png, own)]
-                np.testing.assert_allclose(*codes, rtol=0, atol=step)
-        elif value.dtype.is_floating:
-            np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-4)
-        else:
-            np.testing.assert_array_equal(found[name], value)
+def check(found, outputs):
+    """Whether outputs by name are equal to those of a signature; PNG are decoded one by one."""
+    answers = []
+    for named in (found, outputs):
+        strings = {k: x.numpy() for k, x in named.items() if x.dtype == tf.string}
+        answers.append({k: np.asarray(x) for k, x in named.items() if k not in strings})
+        for key, pngs in strings.items():
+            for n, png in enumerate(pngs):
+                answers[-1][f"{key}.{n}"] = isolated_model.decoded(tf.constant([png]))
+    check_equal(*answers)
 
 
 @pytest.mark.parametrize(

@@ -2,45 +2,75 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from export import conversion, conversion_scores
 from export.parity import smooth_pictures
-from tests.runtimes import in_onnx_runtime, in_openvino
+from tests.runtimes import need
 
-# Sides that are no multiple of the net's stride.
-_BATCH = smooth_pictures(0, 2, 45, 70)
-_FLOAT_ERROR = 1e-4
-_TIED = 1e-3  # share of a picture's pixels
+_TASKS = ("boundary", "instances", "proposals", "semantic")
+_SIZE = (45, 70)  # no multiples of the net's stride
 
 
-def check_equal(exported, run):
-    served = exported.loaded.signatures["serving_default"](image=tf.constant(_BATCH))
-    served = {name: x.numpy() for name, x in served.items()}
-    found = run({"image": _BATCH})
-    assert set(served) <= set(found)
-    maps = [name for name in ("instance", "semantic", "boundary") if name in served]
-    for name in maps:
-        apart = np.abs(found[name] - served[name]) > _FLOAT_ERROR
-        # Pixels tied between two modes may fall either way.
-        assert apart.mean() <= _TIED
-    for name in set(served) - set(maps):
-        # Where a pixel fell the other way, areas and what follows from them differ by as much.
-        loose = 0.01 if any((found[x] != served[x]).any() for x in maps) else _FLOAT_ERROR
-        if served[name].dtype.kind == "f":
-            np.testing.assert_allclose(found[name], served[name], atol=loose)
-        elif loose == _FLOAT_ERROR or name in ("num_instances", "classes"):
-            np.testing.assert_array_equal(found[name], served[name])
+@pytest.fixture(scope="module")
+def exports(exported, exported_boundary, exported_instances, exported_semantic):
+    found = (exported_boundary, exported_instances, exported, exported_semantic)
+    return dict(zip(_TASKS, found, strict=True))
 
 
-@pytest.mark.parametrize(
-    "fixture", ["exported", "exported_boundary", "exported_instances", "exported_semantic"]
-)
-def test_openvino_answers_as_tensorflow(request, fixture):
-    exported = request.getfixturevalue(fixture)
-    check_equal(exported, in_openvino(f"{exported.export_dir}/1"))
+def convert(exports, task, runtime, folder, precision="float32", pictures=()):
+    """Source and run of an export converted with a signature the runtime can hold."""
+    module = need(runtime)
+    size = _SIZE if runtime == "litert" else None
+    source = conversion.open_source(f"{exports[task].export_dir}/1", runtime, None, size)
+    path = str(folder / module.FILE_NAME)
+    return source, conversion.write_converted(source, runtime, path, precision, pictures)
 
 
-@pytest.mark.parametrize("fixture", ["exported_boundary", "exported_semantic"])
-def test_onnx_runtime_answers_as_tensorflow(request, fixture, tmp_path):
-    exported = request.getfixturevalue(fixture)
-    check_equal(exported, in_onnx_runtime(f"{exported.export_dir}/1", tmp_path / "model.onnx"))
+def assert_equal(source, run):
+    batches = [smooth_pictures(0, 1 if source.image_size else 2, *_SIZE)]
+    if not source.image_size:
+        batches.append(smooth_pictures(1, 1, 64, 48))
+    conversion.check_equal(conversion.compare(source, run, batches), "the model")
+
+
+@pytest.mark.parametrize("task", _TASKS)
+def test_openvino_answers_as_tensorflow(exports, task, tmp_path):
+    assert_equal(*convert(exports, task, "openvino", tmp_path))
+
+
+# Whole grouping in ONNX takes long to convert; tests/inference has its parts.
+@pytest.mark.parametrize("task", ["boundary", "semantic"])
+def test_onnx_runtime_answers_as_tensorflow(exports, task, tmp_path):
+    assert_equal(*convert(exports, task, "onnx", tmp_path))
+
+
+@pytest.mark.parametrize("task", _TASKS)
+def test_litert_answers_as_tensorflow(exports, task, tmp_path):
+    source, run = convert(exports, task, "litert", tmp_path)
+    assert source.signature == (
+        "serving_default" if task in ("boundary", "semantic") else "embedding"
+    )
+    assert_equal(source, run)
+
+
+@pytest.mark.parametrize("runtime", conversion.RUNTIMES)
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_a_lower_precision_is_near_and_not_equal(exports, runtime, precision, tmp_path):
+    pictures = [smooth_pictures(seed, 1, *_SIZE) for seed in (3, 4)]
+    source, run = convert(exports, "semantic", runtime, tmp_path, precision, pictures)
+    row = conversion.compare(source, run, [smooth_pictures(0, 1, *_SIZE)])[0]
+    assert 0 < row.measures.numbers < (0.01 if precision == "float16" else 0.3)
+    assert row.measures.pixels < (0.02 if precision == "float16" else 0.3)
+
+
+@pytest.mark.parametrize("task", ["instances", "proposals"])
+def test_embedding_grouped_by_the_savedmodel_is_serving_default(exports, task):
+    source = conversion.open_source(f"{exports[task].export_dir}/1", "onnx", "embedding", None)
+    settings = exports[task].run.settings
+    run = conversion_scores.grouped({"settings": settings}, source.loaded, source.run)
+    images = smooth_pictures(0, 2, *_SIZE)
+    expected = source._replace(signature="serving_default").run({"image": images})
+    found = run({"image": images})
+    assert found.keys() == expected.keys() and found["num_instances"].max() > 0
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)

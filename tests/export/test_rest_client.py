@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from server_process import start_server
+from small_model import save_colour_maps
 
 import rpe_tf
 from export import remote_model, rest_client
@@ -127,18 +128,16 @@ def test_the_file_works_alone(told, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def served(exported_instances, exported_boundary, exported_semantic, tmp_path_factory):
+def served(exported_instances, tmp_path_factory):
     """URL of a real server of three models, and their folders."""
     pytest.importorskip("starlette")
     pytest.importorskip("uvicorn")
     base = tmp_path_factory.mktemp("models")
-    exports = {
-        "instances": exported_instances.export_dir,
-        "boundary": exported_boundary.export_dir,
-        "semantic": exported_semantic.export_dir,
-    }
-    for name, folder in exports.items():
-        os.symlink(folder, base / name)
+    (base / "instances").symlink_to(exported_instances.export_dir)
+    for name in ("boundary", "semantic"):
+        (base / name).mkdir()
+        save_colour_maps(base / name / "1", name)
+    exports = {name: str(base / name) for name in ("instances", "boundary", "semantic")}
     server = start_server(base, tmp_path_factory.mktemp("log") / "stderr")
     yield server.url, exports
     server.process.kill()

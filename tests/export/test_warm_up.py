@@ -101,11 +101,16 @@ def test_pixels_bytes_and_examples_are_one_picture(exported):
     np.testing.assert_array_equal(maps[2], maps[0])
 
 
-def test_replay_main_runs_every_request(exported):
-    command = [sys.executable, "-m", "export.replay_main", f"--model={exported.export_dir}"]
+def test_replay_main_runs_every_request(exported_boundary):
+    command = [
+        sys.executable,
+        "-m",
+        "export.replay_main",
+        f"--model={exported_boundary.export_dir}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     lines = done.stdout.splitlines()[1:-1]
-    assert sorted(line.split()[0] for line in lines) == sorted(exported.loaded.signatures)
+    assert sorted(line.split()[0] for line in lines) == sorted(exported_boundary.loaded.signatures)
     assert f"answers its {len(lines)} warm-up requests" in done.stdout
 
 

@@ -1,0 +1,63 @@
+"""A SavedModel to OpenVINO's own format, and that run by OpenVINO."""
+
+from collections.abc import Callable, Iterable
+
+import nncf
+import numpy as np
+import openvino
+
+FILE_NAME = "model.xml"  # and model.bin beside it
+PACKAGES = ("openvino", "nncf")
+
+# By default it computes in bfloat16 where the processor can: grouping needs float32.
+_PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
+# What int8 is for. All else stays in floating point: the exponents of mean shift and the norms of
+# the vectors it compares do not bear 256 levels.
+_QUANTIZED = {"Convolution", "GroupConvolution"}
+
+
+def convert(
+    folder: str,
+    path: str,
+    precision: str = "float32",
+    pictures: Iterable[dict[str, np.ndarray]] = (),
+) -> None:
+    """Writes the signature serving_default of the SavedModel in folder to path, an .xml.
+
+    Args:
+      folder: of the SavedModel.
+      path: of the file, and of the weights beside it, .bin.
+      precision: float32; float16: weights are stored in 16 bits; int8: convolutions are computed
+        in 8 bits.
+      pictures: inputs by name, at least one, that the ranges of int8 are taken from.
+
+    Raises:
+      RuntimeError: if OpenVINO has no conversion for an op; it names the op.
+    """
+    model = openvino.Core().read_model(folder)
+    if precision == "int8":
+        examples = list(pictures)
+        others = {op.get_type_name() for op in model.get_ops()} - _QUANTIZED
+        model = nncf.quantize(
+            model,
+            nncf.Dataset(examples),
+            subset_size=len(examples),
+            ignored_scope=nncf.IgnoredScope(types=sorted(others), validate=False),
+        )
+    openvino.save_model(model, path, compress_to_fp16=precision == "float16")
+
+
+def load(path: str) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Returns the function from named inputs to named outputs of a file or a SavedModel's folder.
+
+    Raises:
+      RuntimeError: if it is neither.
+    """
+    core = openvino.Core()
+    model = core.compile_model(core.read_model(path), "CPU", _PRECISE)
+
+    def run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        # A copy: the next call writes into the same memory.
+        return {port.get_any_name(): x.copy() for port, x in model(inputs).items()}
+
+    return run
