@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from export.trained_run import TrainedRun
 from rpe_tf.inference.class_instances import ClassedInstances, read_out_classed
-from rpe_tf.inference.grouping import MODE_COSINE, group, unit_or_zero
+from rpe_tf.inference.grouping import MODE_COSINE, unit_or_zero
 from rpe_tf.inference.label_map import BACKGROUNDS, Instances, read_out
-from rpe_tf.inference.mode_assignment import assign_to_modes
+from rpe_tf.inference.mode_assignment import assign_to_modes, find_modes
 from rpe_tf.inference.pooling import pool_proposals, pooling_arguments, single_arguments
 from rpe_tf.tasks import boundary
 
@@ -210,9 +210,14 @@ def mode_gap(
     pixels = unit_or_zero(tf.reshape(embedding, [-1, embedding.shape[-1]]))
     if "logit" in predicted:
         pixels *= np.reshape(np.argmax(predicted["logit"], axis=-1) > 0, [-1, 1])
-    groups = group(pixels, concentration, max_loops=max_loops, mode_cosine=mode_cosine)
-    own = assign_to_modes(pixels, groups, min_area).cosine
-    cosines = tf.matmul(pixels, groups.modes, transpose_b=True)
+    modes = find_modes(
+        *(pixels, concentration),
+        max_loops=max_loops,
+        mode_cosine=mode_cosine,
+        min_area=min_area,
+    ).modes
+    own = assign_to_modes(pixels, modes, min_area).cosine
+    cosines = tf.matmul(pixels, modes, transpose_b=True)
     differences = np.sort(np.abs(cosines - own[:, tf.newaxis]), axis=-1)
     # The first is that of its own mode.
     gap = differences[:, 1] if differences.shape[1] > 1 else np.full(len(differences), np.inf)

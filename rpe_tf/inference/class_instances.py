@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from rpe_tf.inference import instance_scoring
 from rpe_tf.inference.components import connected_components
-from rpe_tf.inference.grouping import MAX_REPRESENTATIVES, MODE_COSINE, group, unit_or_zero
+from rpe_tf.inference.grouping import MAX_REPRESENTATIVES, MODE_COSINE, unit_or_zero
 from rpe_tf.inference.instance_tables import boxes, count, mean_by_instance
-from rpe_tf.inference.mode_assignment import assign_to_modes
+from rpe_tf.inference.mode_assignment import assign_to_modes, find_modes
 from rpe_tf.inference.score_threshold import keep_scored
 from rpe_tf.inference.votes import vote_classes
 
@@ -79,8 +79,13 @@ def read_out_classed(
     pixels = unit_or_zero(tf.reshape(embedding, [-1, embedding.shape[-1]]))
     # Zero vectors belong to no group, and pull nobody.
     pixels *= tf.cast(tf.reshape(semantic, [-1, 1]) > 0, tf.float32)
-    groups = group(pixels, concentration, max_loops=max_loops, mode_cosine=mode_cosine)
-    assigned = assign_to_modes(pixels, groups, min_area)
+    groups = find_modes(
+        *(pixels, concentration),
+        max_loops=max_loops,
+        mode_cosine=mode_cosine,
+        min_area=min_area,
+    )
+    assigned = assign_to_modes(pixels, groups.modes, min_area)
     group_id = tf.where(assigned.mode < assigned.num_modes, assigned.mode + 1, 0)
     group_id = tf.reshape(group_id, size)
     instance, areas = _instances(group_id, assigned.num_modes, min_area, split_components)

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from rpe_tf.inference.grouping import MODE_COSINE, group, unit_or_zero
+from rpe_tf.inference.grouping import MODE_COSINE, unit_or_zero
 from rpe_tf.inference.instance_tables import boxes, count, mean_by_instance
-from rpe_tf.inference.mode_assignment import assign_to_modes
+from rpe_tf.inference.mode_assignment import assign_to_modes, find_modes
 from rpe_tf.inference.score_threshold import keep_scored
 
 BACKGROUNDS = ("border", "largest", "none")
@@ -62,8 +62,13 @@ def read_out(
         background = BACKGROUNDS.index(background)
     height, width = tf.shape(embedding)[0], tf.shape(embedding)[1]
     pixels = unit_or_zero(tf.reshape(embedding, [-1, embedding.shape[-1]]))
-    groups = group(pixels, concentration, max_loops=max_loops, mode_cosine=mode_cosine)
-    assigned = assign_to_modes(pixels, groups, min_area)
+    groups = find_modes(
+        *(pixels, concentration),
+        max_loops=max_loops,
+        mode_cosine=mode_cosine,
+        min_area=min_area,
+    )
+    assigned = assign_to_modes(pixels, groups.modes, min_area)
     mode = tf.reshape(assigned.mode, [height, width])
     ranked, areas = _rank(mode, assigned.num_modes, background)
     found = Instances(

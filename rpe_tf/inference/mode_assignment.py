@@ -1,12 +1,58 @@
-"""Every pixel to its nearest mode, once small modes are gone."""
+"""The modes of a picture's pixels, and every pixel to its nearest once small modes are gone."""
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from rpe_tf.inference.grouping import Groups
+from rpe_tf.inference.grouping import Groups, group
 from rpe_tf.inference.instance_tables import count
 from rpe_tf.inference.merging import nearest
+
+
+# Pixels that modes are found on, about: more tell no more of them, at a cost that grows with them.
+_SAMPLED_PIXELS = 16384
+
+
+def find_modes(
+    pixels: tf.Tensor,
+    concentration: float | tf.Tensor,
+    *,
+    max_loops: int | tf.Tensor,
+    mode_cosine: float,
+    min_area: int | tf.Tensor,
+) -> Groups:
+    """Returns the modes of pixels, found on every k-th of those that have a direction.
+
+    k is such that some 16,384 are left, but at most half of min_area: an object that is large
+    enough to be kept has two of them or more.
+
+    Args:
+      pixels: [N, D] float32, unit vectors or 0.
+      concentration: κ > 0.
+      max_loops: as `group`.
+      mode_cosine: as `group`.
+      min_area: pixels a mode must gather to be kept.
+
+    Returns:
+      Groups of the pixels that were looked at.
+    """
+    is_found = has_direction(pixels)
+    # One at least, so that there is a mode.
+    is_first = tf.range(tf.shape(pixels)[0]) == 0
+    found = tf.boolean_mask(pixels, is_found | (is_first & ~tf.reduce_any(is_found)))
+    stride = (tf.shape(found)[0] + _SAMPLED_PIXELS - 1) // _SAMPLED_PIXELS
+    stride = tf.maximum(tf.minimum(stride, min_area // 2), 1)
+    return group(
+        tf.gather(found, tf.range(0, tf.shape(found)[0], stride)),
+        concentration,
+        max_loops=max_loops,
+        mode_cosine=mode_cosine,
+    )
+
+
+def has_direction(pixels: tf.Tensor) -> tf.Tensor:
+    """Returns which of pixels [N, D] are not 0, [N] bool."""
+    return tf.reduce_any(pixels != 0, axis=-1)
 
 
 class Assignment(NamedTuple):
@@ -17,7 +63,7 @@ class Assignment(NamedTuple):
     num_modes: tf.Tensor  # scalar int32, M
 
 
-def assign_to_modes(pixels: tf.Tensor, groups: Groups, min_area: int) -> Assignment:
+def assign_to_modes(pixels: tf.Tensor, modes: tf.Tensor, min_area: int | tf.Tensor) -> Assignment:
     """Returns the nearest mode of each pixel, of the modes that gather min_area pixels or more.
 
     Modes that gather fewer are dropped and their pixels go to the nearest that stays; if all do,
@@ -25,21 +71,21 @@ def assign_to_modes(pixels: tf.Tensor, groups: Groups, min_area: int) -> Assignm
 
     Args:
       pixels: [N, D] float32, unit vectors or 0.
-      groups: of these pixels.
+      modes: [M, D] float32, at least one.
       min_area: pixels a mode must gather.
     """
-    has_direction = groups.instance >= 0
-    mode, _ = _nearest_mode(pixels, groups.modes, has_direction)
-    areas = count(mode, tf.shape(groups.modes)[0] + 1)[:-1]
+    is_found = has_direction(pixels)
+    place = tf.where(is_found)
+    found = tf.boolean_mask(pixels, is_found)
+    mode, _ = nearest(found, modes)
+    areas = count(mode, tf.shape(modes)[0])
     is_kept = areas >= tf.minimum(min_area, tf.reduce_max(areas))
-    modes = tf.boolean_mask(groups.modes, is_kept)
-    mode, cosine = _nearest_mode(pixels, modes, has_direction)
-    return Assignment(mode, cosine, tf.shape(modes)[0])
-
-
-def _nearest_mode(
-    pixels: tf.Tensor, modes: tf.Tensor, has_direction: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns each pixel's nearest mode [N], M where it has no direction, and its cosine."""
-    mode, cosine = nearest(pixels, modes)
-    return tf.where(has_direction, mode, tf.shape(modes)[0]), cosine
+    modes = tf.boolean_mask(modes, is_kept)
+    mode, cosine = nearest(found, modes)
+    num_pixels, num_modes = tf.shape(pixels)[:1], tf.shape(modes)[0]
+    every_mode = tf.fill(num_pixels, num_modes)
+    return Assignment(
+        tf.tensor_scatter_nd_update(every_mode, place, mode),
+        tf.tensor_scatter_nd_update(tf.zeros_like(pixels[:, 0]), place, cosine),
+        num_modes,
+    )
