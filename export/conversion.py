@@ -1,6 +1,7 @@
 """From a SavedModel to the file of another runtime, proved by that runtime, or nothing at all."""
 
 import contextlib
+import functools
 import importlib
 import os
 import shutil
@@ -15,16 +16,23 @@ import numpy as np
 import tensorflow as tf
 
 from export import parity
-from export.expected_answers import Expected
+from export.expected_answers import TABLES, Expected
 
 RUNTIMES = ("openvino", "onnx", "litert")
 PRECISIONS = ("float32", "float16", "int8")
 
 # Outputs that are maps of numbers, of which a share of the pixels may fall the other way.
 _MAPS = ("instance", "semantic")
+# What follows from the first of these.
+_OF_THE_MAPS = (*TABLES, "num_instances", "background_share")
 # The loop in which nothing moves any more may be one sooner or later.
 _NOT_COMPARED = ("num_loops", "converged")
 _LIMITS = parity.Measures(numbers=1e-4, pixels=1e-3, untied=1.0)
+
+# Whose own exceptions say that they cannot do what is asked.
+_FOREIGN = ("openvino", "nncf", "tf2onnx", "onnx", "onnxruntime", "tensorflow", "ai_edge_litert")
+# Characters of what a runtime says of an error; some print the whole graph.
+_LONGEST_REASON = 500
 
 Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -112,17 +120,27 @@ def write_converted(
       pictures: [1, H, W, 3] uint8 each, at least one, that the ranges of int8 are taken from.
 
     Raises:
-      ValueError, RuntimeError: as the module's `convert`.
+      ValueError: if the runtime cannot hold the model; it names the op.
     """
     module = runtime_module(runtime)
     inputs = [{"image": x} for x in pictures]
-    if source.signature == "serving_default" and source.image_size is None:
-        module.convert(source.folder, path, precision, inputs)
+    try:
+        if source.signature == "serving_default" and source.image_size is None:
+            module.convert(source.folder, path, precision, inputs)
+        else:
+            with tempfile.TemporaryDirectory() as work:
+                _save_alone(source, work)
+                module.convert(work, path, precision, inputs)
         return module.load(path)
-    with tempfile.TemporaryDirectory() as work:
-        _save_alone(source, work)
-        module.convert(work, path, precision, inputs)
-    return module.load(path)
+    except Exception as error:
+        # Those of converters and runtimes have no common type.
+        if type(error).__module__.split(".")[0] not in _FOREIGN and type(error) is not RuntimeError:
+            raise
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        raise ValueError(
+            f"{source.folder} cannot be converted to {runtime}: {reason}; give another --to, or "
+            "another --signature"
+        ) from error
 
 
 def compare(source: Source, run: Run, batches: Iterable[np.ndarray]) -> list[Difference]:
@@ -135,18 +153,34 @@ def compare(source: Source, run: Run, batches: Iterable[np.ndarray]) -> list[Dif
 
 
 def difference(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> parity.Measures:
-    """Returns how far outputs are from those expected; infinity where a name or shape differs."""
+    """Returns how far outputs [N, …] are from those expected, the largest of the N pictures.
+
+    Where a picture's map of ids or classes differs, what follows from it is not compared. Infinity
+    where an output is missing or of another type, or a map of another shape.
+    """
     names = [name for name in expected if name not in _NOT_COMPARED]
     if any(name not in found or found[name].dtype != expected[name].dtype for name in names):
         return parity.Measures(np.inf, np.inf, np.inf)
-    gaps = {
-        name: lambda shape=expected[name].shape: np.zeros(shape, np.float32)
-        for name in _MAPS
-        if name in names
-    }
-    if any(found[name].shape != expected[name].shape for name in gaps):
+    maps = [name for name in _MAPS if name in names]
+    if any(found[name].shape != expected[name].shape for name in maps):
         return parity.Measures(np.inf, np.inf, np.inf)
-    return parity.measure({name: found[name] for name in names}, Expected(expected, gaps))
+    rows = []
+    for n in range(len(expected[names[0]])):
+        ours, theirs = _one_picture(expected, n), _one_picture(found, n)
+        is_equal = all(np.array_equal(ours[name], theirs[name]) for name in maps)
+        compared = [name for name in names if is_equal or name not in _OF_THE_MAPS]
+        gaps = {name: functools.partial(np.zeros, ours[name].shape) for name in maps}
+        rows.append(parity.measure({k: theirs[k] for k in compared}, Expected(ours, gaps)))
+    return parity.Measures(*np.max(rows, axis=0).tolist())
+
+
+def _one_picture(outputs: dict[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
+    """Returns the outputs of a picture of a batch, [1, …], tables without their padding."""
+    one = {name: x[n : n + 1] for name, x in outputs.items()}
+    if "num_instances" in one:
+        num = int(one["num_instances"][0])
+        one.update({name: one[name][:, :num] for name in TABLES if name in one})
+    return one
 
 
 def check_equal(differences: list[Difference], what: str) -> None:

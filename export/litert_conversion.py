@@ -40,23 +40,13 @@ def convert(
       pictures: inputs by name, at least one, that the ranges of int8 are taken from.
 
     Raises:
-      ValueError: if LiteRT has no conversion for an op; it names the op.
+      ConverterError: of TensorFlow, if LiteRT has no conversion for an op; it names the op.
     """
     with tempfile.TemporaryDirectory() as work:
         frozen = os.path.join(work, "frozen")
         _freeze(folder, frozen)
         converter = tf.lite.TFLiteConverter.from_saved_model(frozen)
-        try:
-            content = _in_precision(converter, precision, list(pictures))
-        except tf.errors.OpError as error:
-            raise ValueError(f"{folder} cannot be converted to LiteRT: {error.message}") from error
-        except Exception as error:
-            # ConverterError is no public name; its first line says which op.
-            if type(error).__name__ != "ConverterError":
-                raise
-            raise ValueError(
-                f"{folder} cannot be converted to LiteRT: {str(error).splitlines()[0]}"
-            ) from error
+        content = _in_precision(converter, precision, list(pictures))
     with open(path, "wb") as file:
         file.write(content)
 
@@ -68,7 +58,7 @@ def load(path: str) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
 
 
 def _freeze(folder: str, frozen: str) -> None:
-    """Writes the SavedModel without variables: with them what is converted reads garbage."""
+    """Writes the SavedModel with its variables as constants: LiteRT's own start empty."""
     loaded = tf.saved_model.load(folder)
     function = loaded.signatures["serving_default"]
     # As TensorFlow flattens a dict.

@@ -119,7 +119,7 @@ def _convert(folder: str) -> onnx.ModelProto:
     finally:
         logger.removeHandler(errors)
     if errors.lines:
-        raise ValueError(f"{folder} cannot be converted to ONNX: {'; '.join(errors.lines)}")
+        raise ValueError(f"{folder} cannot be converted to onnx: {'; '.join(errors.lines)}")
     # It would copy the whole graph before each pass, to go on from there if that fails.
     converted = optimizer.optimize_graph(converted, catch_errors=False, optimizers=_PASSES)
     return converted.make_model(f"converted from {folder}")

@@ -32,7 +32,7 @@ def convert(
       pictures: inputs by name, at least one, that the ranges of int8 are taken from.
 
     Raises:
-      RuntimeError: if OpenVINO has no conversion for an op; it names the op.
+      RuntimeError: of OpenVINO, if it has no conversion for an op; it names the op.
     """
     model = openvino.Core().read_model(folder)
     if precision == "int8":

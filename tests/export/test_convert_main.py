@@ -124,16 +124,24 @@ def test_onnx_refuses_an_op_it_has_none_for(tmp_path):
     folder = save(tmp_path / "model", lambda image: tf.math.digamma(grey(image) + 1))
     source = conversion.open_source(folder, "onnx", None, None)
     path = str(tmp_path / "model.onnx")
-    with pytest.raises(ValueError, match=r"cannot be converted to ONNX.*Digamma"):
+    with pytest.raises(ValueError, match=r"cannot be converted to onnx.*Digamma"):
         conversion.write_converted(source, "onnx", path, "float32")
     assert not os.path.exists(path)
+
+
+def test_openvino_refuses_an_op_it_has_none_for(tmp_path):
+    need("openvino")
+    folder = save(tmp_path / "model", lambda image: tf.math.digamma(grey(image) + 1))
+    source = conversion.open_source(folder, "openvino", None, None)
+    with pytest.raises(ValueError, match=r"cannot be converted to openvino.*Digamma"):
+        conversion.write_converted(source, "openvino", str(tmp_path / "model.xml"), "float32")
 
 
 def test_litert_refuses_an_op_it_has_none_for(tmp_path):
     need("litert")
     folder = save(tmp_path / "model", lambda image: tf.math.digamma(grey(image) + 1))
     source = conversion.open_source(folder, "litert", None, (8, 8))
-    with pytest.raises(ValueError, match=r"cannot be converted to LiteRT.*[Dd]igamma"):
+    with pytest.raises(ValueError, match=r"cannot be converted to litert.*[Dd]igamma"):
         conversion.write_converted(source, "litert", str(tmp_path / "model.tflite"), "float32")
 
 
@@ -154,14 +162,24 @@ def test_difference_preset():
         "instance": np.int32([[[0, 1, 1, 2]]]),
         "areas": np.int32([[2, 1]]),
         "scores": np.float32([[0.5, 0.25]]),
+        "num_instances": np.int32([2]),
         "num_loops": np.int32([3]),
     }
     exchanged = {**expected, "instance": np.int32([[[0, 2, 2, 1]]]), "num_loops": np.int32([9])}
     # Names of ids do not matter; tables are of the ids, so they are not compared then.
     assert conversion.difference(exchanged, expected)[:2] == (0.0, 0.0)
     # One pixel of four went to another instance.
-    moved = {**expected, "instance": np.int32([[[0, 1, 1, 1]]])}
-    assert conversion.difference(moved, expected).pixels == 0.25
+    moved = {**expected, "instance": np.int32([[[0, 1, 1, 1]]]), "num_instances": np.int32([1])}
+    assert conversion.difference(moved, expected)[:2] == (0.0, 0.25)
+    # The largest of the pictures, each with the rows of its own instances.
+    double = {name: np.concatenate([x, x]) for name, x in expected.items()}
+    padded = {name: x.copy() for name, x in double.items()}
+    for name in ("areas", "scores"):
+        padded[name] = np.pad(padded[name], [(0, 0), (0, 3)])
+    assert conversion.difference(padded, double)[:2] == (0.0, 0.0)
+    padded["scores"][1, 1] += 0.5
+    padded["instance"][0] = moved["instance"][0]
+    assert conversion.difference(padded, double)[:2] == (0.5, 0.25)
     rescored = {**expected, "scores": np.float32([[0.5, 0.75]])}
     assert conversion.difference(rescored, expected)[:2] == (0.5, 0.0)
     missing = {name: x for name, x in expected.items() if name != "areas"}
@@ -239,3 +257,18 @@ def test_score_each_preset():
         assert found["nothing"].scores[figure] == pytest.approx(wrong)
     with pytest.raises(ValueError, match="no picture to score on"):
         conversion_scores.score_each(_info("semantic"), runs, [])
+
+
+def test_last_convolutions_are_those_no_other_follows():
+    module = need("onnx")
+    helper = pytest.importorskip("onnx").helper
+    # first → relu → second → out, and first → side → other out.
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["a"], name="first"),
+        helper.make_node("Relu", ["a"], ["b"], name="relu"),
+        helper.make_node("Conv", ["b", "w"], ["c"], name="second"),
+        helper.make_node("Conv", ["a", "w"], ["d"], name="side"),
+        helper.make_node("Exp", ["c"], ["e"], name="exp"),
+    ]
+    graph = helper.make_graph(nodes, "g", [], [])
+    assert sorted(module._last_convolutions(graph)) == ["second", "side"]

@@ -59,7 +59,8 @@ def test_a_lower_precision_is_near_and_not_equal(exports, runtime, precision, tm
     pictures = [smooth_pictures(seed, 1, *_SIZE) for seed in (3, 4)]
     source, run = convert(exports, "semantic", runtime, tmp_path, precision, pictures)
     row = conversion.compare(source, run, [smooth_pictures(0, 1, *_SIZE)])[0]
-    assert 0 < row.measures.numbers < (0.01 if precision == "float16" else 0.3)
+    # More than the rounding of float32.
+    assert 2e-5 < row.measures.numbers < (0.01 if precision == "float16" else 0.3)
     assert row.measures.pixels < (0.02 if precision == "float16" else 0.3)
 
 
