@@ -8,7 +8,6 @@ from rpe_tf.inference.grouping import Groups, group
 from rpe_tf.inference.instance_tables import count
 from rpe_tf.inference.merging import nearest
 
-
 # Pixels that modes are found on, about: more tell no more of them, at a cost that grows with them.
 _SAMPLED_PIXELS = 16384
 
@@ -36,10 +35,7 @@ def find_modes(
     Returns:
       Groups of the pixels that were looked at.
     """
-    is_found = has_direction(pixels)
-    # One at least, so that there is a mode.
-    is_first = tf.range(tf.shape(pixels)[0]) == 0
-    found = tf.boolean_mask(pixels, is_found | (is_first & ~tf.reduce_any(is_found)))
+    found = tf.boolean_mask(pixels, _one_at_least(has_direction(pixels)))
     stride = (tf.shape(found)[0] + _SAMPLED_PIXELS - 1) // _SAMPLED_PIXELS
     stride = tf.maximum(tf.minimum(stride, min_area // 2), 1)
     return group(
@@ -53,6 +49,15 @@ def find_modes(
 def has_direction(pixels: tf.Tensor) -> tf.Tensor:
     """Returns which of pixels [N, D] are not 0, [N] bool."""
     return tf.reduce_any(pixels != 0, axis=-1)
+
+
+def _one_at_least(is_found: tf.Tensor) -> tf.Tensor:
+    """Returns is_found [N] bool, its first one true if none is: nothing is empty then.
+
+    There must be a mode, and other runtimes take an empty tensor's shape otherwise.
+    """
+    is_first = tf.range(tf.shape(is_found)[0]) == 0
+    return is_found | (is_first & ~tf.reduce_any(is_found))
 
 
 class Assignment(NamedTuple):
@@ -75,17 +80,18 @@ def assign_to_modes(pixels: tf.Tensor, modes: tf.Tensor, min_area: int | tf.Tens
       min_area: pixels a mode must gather.
     """
     is_found = has_direction(pixels)
-    place = tf.where(is_found)
-    found = tf.boolean_mask(pixels, is_found)
+    is_looked_at = _one_at_least(is_found)
+    place = tf.where(is_looked_at)
+    found = tf.boolean_mask(pixels, is_looked_at)
     mode, _ = nearest(found, modes)
     areas = count(mode, tf.shape(modes)[0])
     is_kept = areas >= tf.minimum(min_area, tf.reduce_max(areas))
     modes = tf.boolean_mask(modes, is_kept)
     mode, cosine = nearest(found, modes)
     num_pixels, num_modes = tf.shape(pixels)[:1], tf.shape(modes)[0]
-    every_mode = tf.fill(num_pixels, num_modes)
+    every_mode = tf.tensor_scatter_nd_update(tf.fill(num_pixels, num_modes), place, mode)
     return Assignment(
-        tf.tensor_scatter_nd_update(every_mode, place, mode),
+        tf.where(is_found, every_mode, num_modes),
         tf.tensor_scatter_nd_update(tf.zeros_like(pixels[:, 0]), place, cosine),
         num_modes,
     )
