@@ -17,7 +17,7 @@ from rpe_tf.inference.mode_assignment import assign_to_modes, find_modes
 from rpe_tf.inference.pooling import pool_proposals, pooling_arguments, single_arguments
 from rpe_tf.tasks import boundary
 
-# Outputs with a row an instance, and one that says how many there are.
+# Outputs with a row an instance.
 TABLES = ("boxes", "areas", "scores", "classes", "source")
 # Of the parameters, as the read-outs take tensors.
 _DTYPES = {

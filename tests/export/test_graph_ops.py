@@ -53,7 +53,13 @@ def test_graph_ops_counts_in_graph_and_functions_and_branches(tmp_path):
 
     ops = graph_ops(save(tmp_path, add))
     assert ops["Exp"] == 2 and ops["Sin"] == 1
-    assert not [op for op in ops if op.startswith("__inference")]
+
+
+def test_graph_ops_leaves_out_calls_by_the_name_of_a_function(tmp_path):
+    folder = save(tmp_path, tf.exp)
+    ops = graph_ops(folder)
+    rewrite(folder, lambda function: function.node_def.add(op=function.signature.name))
+    assert refuse_python_ops(folder) == ops
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_verify_main_passes_its_own_export_and_fails_another(
 
 
 def without_ties(expected):
-    """The same outputs, no pixel of theirs near another choice: saves to look for those that are."""
+    """The same outputs, none of whose pixels is near another choice: saves the search for these."""
     shapes = {name: expected.outputs[name].shape for name in expected.gaps}
     return Expected(expected.outputs, {k: lambda k=k: np.ones(shapes[k]) for k in shapes})
 
