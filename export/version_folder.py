@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from export.answers import Answers
 from export.boundary_answers import boundary_answers
+from export.graph_ops import refuse_python_ops
 from export.instance_answers import instances_answers, proposals_answers
 from export.provenance import class_names, describe_origin, licence_text
 from export.semantic_answers import semantic_answers
@@ -78,6 +79,7 @@ def _write_model(run: TrainedRun, folder: str, metrics: dict) -> None:
         name: getattr(module, name).get_concrete_function() for name in module.signature_names
     }
     tf.saved_model.save(module, folder, signatures=signatures)
+    refuse_python_ops(folder)
     described = {}
     for name, function in signatures.items():
         described |= describe_signatures({name: function}, _meanings(answers, name))
