@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable
 import nncf
 import numpy as np
 import openvino
+from openvino import opset13 as opset
 
 FILE_NAME = "model.xml"  # and model.bin beside it
 PACKAGES = ("openvino", "nncf")
 
 # By default it computes in bfloat16 where the processor can: grouping needs float32.
 _PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
-# What int8 is for. All else stays in floating point: the exponents of mean shift and the norms of
+# What float16 and int8 are for. All else stays in floating point: the exponents of mean shift and the norms of
 # the vectors it compares do not bear 256 levels.
 _QUANTIZED = {"Convolution", "GroupConvolution"}
 
@@ -44,7 +45,23 @@ def convert(
             subset_size=len(examples),
             ignored_scope=nncf.IgnoredScope(types=sorted(others), validate=False),
         )
-    openvino.save_model(model, path, compress_to_fp16=precision == "float16")
+    if precision == "float16":
+        _store_in_16_bits(model)
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def _store_in_16_bits(model: openvino.Model) -> None:
+    """Replaces the weights of convolutions by float16 ones and a conversion to float32.
+
+    `save_model` does it too, but of a model that groups it leaves every weight in 32 bits.
+    """
+    for node in model.get_ops():
+        if node.get_type_name() not in _QUANTIZED:
+            continue
+        weight = node.input_value(1).get_node()
+        if weight.get_type_name() == "Constant":
+            stored = opset.constant(weight.data.astype(np.float16))
+            node.input(1).replace_source_output(opset.convert(stored, "f32").output(0))
 
 
 def load(path: str) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:

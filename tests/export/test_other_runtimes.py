@@ -64,6 +64,18 @@ def test_a_lower_precision_is_near_and_not_equal(exports, runtime, precision, tm
     assert row.measures.pixels < (0.02 if precision == "float16" else 0.3)
 
 
+def test_openvino_stores_16_bits_where_grouping_follows(exports, tmp_path):
+    # `save_model` itself compresses the weights of a net alone, and none of one that groups.
+    source, run = convert(exports, "proposals", "openvino", tmp_path, "float16")
+    num_weights = sum(x.size for x in exports["proposals"].run.model.get_weights() if x.ndim == 4)
+    stored = (tmp_path / "model.bin").stat().st_size
+    assert 2 * num_weights <= stored < 3 * num_weights
+    images = smooth_pictures(0, 1, *_SIZE)
+    assert (
+        run({"image": images})["instance"].shape == source.run({"image": images})["instance"].shape
+    )
+
+
 @pytest.mark.parametrize("task", ["instances", "proposals"])
 def test_embedding_grouped_by_the_savedmodel_is_serving_default(exports, task):
     source = conversion.open_source(f"{exports[task].export_dir}/1", "onnx", "embedding", None)
