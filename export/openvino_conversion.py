@@ -12,8 +12,8 @@ PACKAGES = ("openvino", "nncf")
 
 # By default it computes in bfloat16 where the processor can: grouping needs float32.
 _PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
-# What float16 and int8 are for. All else stays in floating point: the exponents of mean shift and the norms of
-# the vectors it compares do not bear 256 levels.
+# What float16 and int8 are for. All else stays as it is: the exponents of mean shift and the norms
+# of the vectors it compares do not bear 256 levels.
 _QUANTIZED = {"Convolution", "GroupConvolution"}
 
 

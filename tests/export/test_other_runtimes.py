@@ -64,6 +64,23 @@ def test_a_lower_precision_is_near_and_not_equal(exports, runtime, precision, tm
     assert row.measures.pixels < (0.02 if precision == "float16" else 0.3)
 
 
+def test_litert_computes_convolutions_alone_in_8_bits(exports, tmp_path):
+    pictures = [smooth_pictures(seed, 1, *_SIZE) for seed in (3, 4)]
+    convert(exports, "semantic", "litert", tmp_path, "int8", pictures)
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+    # Without the delegate, which would hide its own ops.
+    plain = interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    model = interpreter.Interpreter(
+        str(tmp_path / "model.tflite"), experimental_op_resolver_type=plain
+    )
+    dtypes = {x["index"]: x["dtype"] for x in model.get_tensor_details()}
+    ops = model._get_ops_details()
+    in_8_bits = {
+        op["op_name"] for op in ops if np.int8 in [dtypes.get(int(k)) for k in op["inputs"]]
+    }
+    assert in_8_bits == {"CONV_2D", "DEQUANTIZE"}
+
+
 def test_openvino_stores_16_bits_where_grouping_follows(exports, tmp_path):
     # `save_model` itself compresses the weights of a net alone, and none of one that groups.
     source, run = convert(exports, "proposals", "openvino", tmp_path, "float16")
