@@ -15,7 +15,7 @@ PACKAGES = ("ai-edge-litert",)
 # Kept in floating point under int8; all that is left are the convolutions. The exponents and norms
 # of an embedding do not bear 256 levels.
 _NOT_QUANTIZED = (
-    *("AVERAGE_POOL_2D", "MAX_POOL_2D"),
+    *("ARG_MAX", "AVERAGE_POOL_2D", "MAX_POOL_2D"),
     *("ADD", "ADD_N", "BROADCAST_TO", "CAST", "CONCATENATION", "COS", "DIV", "EXP", "GATHER"),
     *("GATHER_ND", "GREATER", "LEAKY_RELU", "LOGISTIC", "MAXIMUM", "MEAN", "MINIMUM", "MUL"),
     *("PACK", "PAD", "PADV2", "POW", "REDUCE_MAX", "RELU", "RESHAPE", "RESIZE_BILINEAR"),
