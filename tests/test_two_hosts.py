@@ -1,24 +1,18 @@
 """Two processes of this machine as the two hosts of a cluster, with fewer files and with enough."""
 
-import json
-import os
-import pathlib
 import re
-import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from clusters import finish, start_hosts
 
 from data_pipeline import conversion
 from data_pipeline.labelled_picture import LabelledPicture, Source
 from rpe_tf import run_folder
 
-_ROOT = pathlib.Path(__file__).parents[1]
 _FLAGS = [
     *("--width=8", "--num_levels=2", "--embedding_dim=4", "--batch_size=4", "--num_pixels=64"),
-    *("--num_steps=4", "--report_every=1", "--crop_size=16,16", "--strategy=multi_worker"),
+    *("--num_steps=4", "--report_every=1", "--crop_size=16,16"),
 ]
 
 
@@ -27,39 +21,14 @@ def _picture(source):
     return LabelledPicture(image, (image[..., 0] // 64).astype(np.int32))
 
 
-def _free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("localhost", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def _train_on_two_hosts(folder, num_shards):
     """What each of two workers said."""
     sources = [Source(f"p_{k}", details=k) for k in range(8)]
     conversion.write_split(_picture, sources, str(folder), "train", num_shards=num_shards)
-    addresses = [f"localhost:{port}" for port in _free_ports(2)]
-    processes = []
-    for index in range(2):
-        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        processes.append(
-            subprocess.Popen(
-                [
-                    *(sys.executable, "train_main.py", f"--run_dir={folder}/run"),
-                    *(f"--train_shards={folder}/train-*", *_FLAGS),
-                ],
-                cwd=_ROOT,
-                env={**os.environ, "TF_CONFIG": json.dumps(cluster), "TF_CPP_MIN_LOG_LEVEL": "3"},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    said = [process.communicate(timeout=240)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    return said
+    flags = [f"--run_dir={folder}/run", f"--train_shards={folder}/train-*", *_FLAGS]
+    ends = [finish(process) for process in start_hosts(2, folder / "own", *flags)]
+    assert [code for code, _ in ends] == [0, 0], ends
+    return [said for _, said in ends]
 
 
 @pytest.mark.parametrize(
