@@ -118,7 +118,6 @@ class Segmenter:
         _fill_table(table, outputs)
         return PooledPrediction(outputs["maps"][0].numpy(), table)
 
-
     @property
     def can_group(self) -> bool:
         """Whether net and read-out can be run one after the other, as `embed` and `group` do."""
