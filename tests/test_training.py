@@ -273,10 +273,12 @@ def test_loss_scale_halves_where_it_overflows_and_doubles_after_many_sound_steps
     step(batches_of([1.0]))
     assert float(loss_scale.scale) == before / 2
     loss_scale.sound_steps.assign(1998)
-    weight = tf.Variable(1.0)
-    optimizer = make_optimizer("sgd", 0.1, 10**9, weight_decay=0.0, momentum=0.0)
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    with strategy.scope():
+        weight = tf.Variable(1.0)
+        optimizer = make_optimizer("sgd", 0.1, 10**9, weight_decay=0.0, momentum=0.0)
     step = make_train_step(
-        tf.distribute.OneDeviceStrategy("CPU:0"),
+        strategy,
         lambda batch: {"square": tf.square(weight * batch["x"])},
         *([weight], optimizer, 1, StepOptions(), loss_scale),
     )
