@@ -66,7 +66,9 @@ def check_equal_runs(run_dir, other):
         np.testing.assert_allclose(*pair, rtol=rtol, atol=1e-5, err_msg=name)
     mine, its = weights_in(run_dir), weights_in(other)
     for name in mine:
-        np.testing.assert_allclose(mine[name], its[name], atol=1e-4, err_msg=name)
+        # Keras 2 stores a batch's variance over n − 1 on one device, over n where it is shared.
+        rtol = 1e-3 if "moving_variance" in name else 0
+        np.testing.assert_allclose(mine[name], its[name], rtol=rtol, atol=1e-4, err_msg=name)
 
 
 def test_two_replicas_train_as_one_device(one_device, data, tmp_path):
