@@ -20,8 +20,7 @@ from data_pipeline.labelled_picture import Source
 from data_pipeline.picture_files import DECODER_ERRORS, decode_picture, read_file
 from export.pictures import list_pictures, output_stems
 
-# Of the largest picture that is shown to a model whole: about 14 GB at 0.8 KB a pixel, measured on
-# rpe_tf/pretrained/nuclei.
+# Of the largest picture that is shown to a model whole, whose memory goes with its pixels.
 ONE_PASS_PIXELS = 1 << 24
 # Files read ahead, since shared storage answers late, not slowly.
 _READ_AHEAD = 4

@@ -41,6 +41,7 @@ class _Errors(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Keeps the text of a record."""
         self.lines.append(record.getMessage())
 
 
@@ -51,6 +52,7 @@ class _Reader(quantization.CalibrationDataReader):
         self._pictures: Iterator[dict[str, np.ndarray]] = iter(pictures)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
+        """Returns the next inputs by name, None after the last."""
         return next(self._pictures, None)
 
 

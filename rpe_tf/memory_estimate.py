@@ -8,7 +8,7 @@ from absl import logging
 # The features of one picture are counted at this size; theirs go with its area.
 _PROBE_PX = 64
 # Of features kept for the gradient: what each layer gives, and while going back gradients of them.
-# Measured as the growth of the process over that of the first pictures (docs/results.md).
+# A rough factor, not fitted to measurements.
 _PER_FEATURE = 1.6
 _FLOAT32 = 4
 

@@ -13,9 +13,8 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from stripes import write_stripes
 
-from data_pipeline import conversion
-from data_pipeline.labelled_picture import LabelledPicture, Source
 from rpe_tf import interruption, run_folder
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -28,17 +27,11 @@ _FLAGS = [
 _ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
-def _picture(source):
-    image = np.random.default_rng(source.details).integers(0, 256, (30, 30, 3), np.uint8)
-    return LabelledPicture(image, (np.arange(30)[:, None] // 10 + 0 * image[..., 0]).astype(int))
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Twelve pictures of three stripes."""
     folder = tmp_path_factory.mktemp("stripes")
-    sources = [Source(f"p_{k}", details=k) for k in range(12)]
-    conversion.write_split(_picture, sources, str(folder), "train", num_shards=2)
+    write_stripes(folder)
     return folder
 
 
