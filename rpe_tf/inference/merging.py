@@ -27,6 +27,13 @@ class Merged(NamedTuple):
     member: tf.Tensor  # [N] int32, the row of points that each point has become part of
 
 
+class Cover(NamedTuple):
+    """What `cover` returns."""
+
+    rows: tf.Tensor  # [M] int32, the representatives' rows of the points, in no set order
+    member: tf.Tensor  # [N] int32 in 0..M − 1, the representative that covers each point
+
+
 def merge(points: tf.Tensor, weight: tf.Tensor, cosine: tf.Tensor, max_points: int) -> Merged:
     """Returns fewer points that stand for the given ones.
 
@@ -39,27 +46,29 @@ def merge(points: tf.Tensor, weight: tf.Tensor, cosine: tf.Tensor, max_points: i
     Returns:
       Merged. Memory linear in N·D, and a few times _PICKS² and _TILE_ROWS·M, M their number.
     """
-    chosen = tf.gather(points, representatives(points, cosine, max_points))
-    member, _ = nearest(points, chosen)
-    num = tf.shape(chosen)[0]
+    rows, member = cover(points, cosine, max_points)
+    num = tf.shape(rows)[0]
     sums = sum_by_id(weight[:, tf.newaxis] * points, member, num)
     return Merged(normalize(sums), sum_by_id(weight, member, num), member)
 
 
-def representatives(points: tf.Tensor, cosine: tf.Tensor, max_points: int) -> tf.Tensor:
-    """Returns the rows [M] int32 of points such that each point is within cosine of one of them.
+def cover(points: tf.Tensor, cosine: tf.Tensor, max_points: int) -> Cover:
+    """Returns representatives such that each point is within cosine of its own.
 
     No two of them are within cosine of each other. With up to _PICKS points they are the ones that
-    a walk over the points in their order would take: each that is near none taken before.
+    a walk over the points in their order would take: each that is near none taken before. A point
+    belongs to the nearest one of the round in which it was first covered.
 
     Args:
-      points: [N, D] float32 unit vectors.
+      points: [N, D] float32 unit vectors, N ≥ 1.
       cosine: scalar in [−1, 1].
-      max_points: M at the most; further points stay uncovered.
+      max_points: M at the most; points that stay uncovered belong to the nearest.
     """
     cosine = tf.minimum(tf.cast(cosine, points.dtype), _LARGEST_COSINE)
 
-    def one_round(free: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def one_round(
+        free: tf.Tensor, rows: tf.Tensor, member: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         # Not -(-n // m): converters round quotients of negative numbers the other way.
         stride = (tf.shape(free)[0] + _PICKS - 1) // _PICKS
         position = tf.range(0, tf.shape(free)[0], stride)
@@ -68,24 +77,27 @@ def representatives(points: tf.Tensor, cosine: tf.Tensor, max_points: int) -> tf
         is_earlier = position[tf.newaxis, :] < position[:, tf.newaxis]
         # Near an earlier one: covered by it, or a case for the next round. The first always stays.
         stays = ~tf.reduce_any(near & is_earlier, axis=1)
-        taken = tf.boolean_mask(position, stays)
-        _, best = nearest(tf.gather(points, free), tf.boolean_mask(candidates, stays))
+        taken = tf.boolean_mask(position, stays)[: max_points - tf.shape(rows)[0]]
+        new_rows = tf.gather(free, taken)
+        index, best = nearest(tf.gather(points, free), tf.gather(points, new_rows))
         # A zero vector is not near itself; taken it is all the same.
-        best = tf.tensor_scatter_nd_update(
-            best, taken[:, tf.newaxis], tf.ones_like(taken, points.dtype)
-        )
-        return (
-            tf.boolean_mask(free, best < cosine),
-            tf.concat([chosen, tf.gather(free, taken)], axis=0),
-        )
+        is_covered = best >= cosine
+        is_covered |= tf.scatter_nd(taken[:, tf.newaxis], tf.ones_like(taken), tf.shape(free)) > 0
+        member = tf.tensor_scatter_nd_update(member, free[:, tf.newaxis], index + tf.shape(rows)[0])
+        free = tf.boolean_mask(free, ~is_covered)
+        return free, tf.concat([rows, new_rows], axis=0), member
 
-    _, chosen = tf.while_loop(
-        lambda free, chosen: (tf.shape(free)[0] > 0) & (tf.shape(chosen)[0] < max_points),
+    every = tf.range(tf.shape(points)[0])
+    free, rows, member = tf.while_loop(
+        lambda free, rows, member: (tf.shape(free)[0] > 0) & (tf.shape(rows)[0] < max_points),
         one_round,
-        (tf.range(tf.shape(points)[0]), tf.zeros([0], tf.int32)),
-        shape_invariants=(tf.TensorShape([None]), tf.TensorShape([None])),
+        (every, tf.zeros([0], tf.int32), tf.zeros_like(every)),
+        shape_invariants=(tf.TensorShape([None]),) * 3,
     )
-    return tf.sort(chosen[:max_points])
+    # With one more, as no matrix may be empty.
+    left = tf.concat([free, rows[:1]], axis=0)
+    index, _ = nearest(tf.gather(points, left), tf.gather(points, rows))
+    return Cover(rows, tf.tensor_scatter_nd_update(member, left[:, tf.newaxis], index))
 
 
 def nearest(points: tf.Tensor, others: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -9,7 +9,7 @@ from rpe_tf.inference.instance_tables import count
 from rpe_tf.inference.merging import nearest
 
 # Pixels that modes are found on, about: more tell no more of them, at a cost that grows with them.
-_SAMPLED_PIXELS = 16384
+_SAMPLED_PIXELS = 8192
 
 
 def find_modes(
@@ -22,7 +22,7 @@ def find_modes(
 ) -> Groups:
     """Returns the modes of pixels, found on every k-th of those that have a direction.
 
-    k is such that some 16,384 are left, but at most half of min_area: an object that is large
+    k is such that some 8,192 are left, but at most half of min_area: an object that is large
     enough to be kept has two of them or more.
 
     Args:

@@ -25,7 +25,7 @@ def walk(points, cosine):
 @pytest.mark.parametrize("cosine", [-1.0, 0.0, 0.5, 0.9, 1.0])
 def test_representatives_are_those_of_a_walk(cosine):
     points = random_points(300, 3)
-    assert merging.representatives(points, cosine, 300).numpy().tolist() == walk(points, cosine)
+    assert sorted(merging.cover(points, cosine, 300).rows.numpy()) == walk(points, cosine)
 
 
 def test_representatives_chain():
@@ -33,23 +33,29 @@ def test_representatives_chain():
     # only, which is not taken; so 0°, 40°, 80°.
     angles = np.radians([0, 20, 40, 60, 80])
     points = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    found = merging.representatives(points, np.cos(np.radians(25)), 5)
-    assert found.numpy().tolist() == [0, 2, 4]
+    found = merging.cover(points, np.cos(np.radians(25)), 5)
+    assert found.rows.numpy().tolist() == [0, 2, 4]
+    # The second is as near to the first as to the third, and belongs to the first of equals.
+    assert found.member.numpy().tolist()[::2] == [0, 1, 2]
 
 
 def test_representatives_of_more_points_than_a_round_takes(monkeypatch):
     monkeypatch.setattr(merging, "_PICKS", 16)
     monkeypatch.setattr(merging, "_TILE_ROWS", 50)
     points = random_points(500, 3)
-    chosen = points[merging.representatives(points, 0.9, 500)]
-    assert (chosen @ points.T).max(axis=0).min() >= 0.9  # all covered
+    rows, member = merging.cover(points, 0.9, 500)
+    chosen = points[rows]
+    assert np.sum(chosen[member] * points, axis=1).min() >= 0.9  # each by its own
     among = chosen @ chosen.T - np.eye(len(chosen))
     assert among.max() < 0.9
 
 
 def test_representatives_stop_at_the_most_asked():
     points = random_points(100, 8)
-    assert merging.representatives(points, 0.99, 7).shape == (7,)
+    rows, member = merging.cover(points, 0.99, 7)
+    assert rows.shape == (7,)
+    # The first round takes only as many as are asked for; the others join their nearest.
+    np.testing.assert_array_equal(member, np.argmax(points @ points[rows].T, axis=1))
 
 
 @pytest.mark.parametrize("count", [1, 49, 50, 51, 120])
