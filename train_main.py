@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
-from data_pipeline import command_line, input_pipeline, shards, training_input
+from data_pipeline import command_line, damage, input_pipeline, shards, training_input
 from rpe_tf import checkpoints, interruption, run_folder, strategies, training, training_flags
 from rpe_tf.best_weights import keep_if_best
 from rpe_tf.learner import Learner, learned_read_out, open_learner
@@ -139,23 +139,21 @@ def main(argv: list[str]) -> int | None:
         path = os.path.join(_RUN_DIR.value, "flags.txt")
         run_folder.write_text(path, flags.FLAGS.flags_into_string())
     try:
-        with strategies.lost_workers_named(strategy):
+        # TensorFlow says how a record is damaged, but not in which file.
+        paths = [*train_paths, *itertools.chain(*splits.values())]
+        with damage.named(paths), strategies.lost_workers_named(strategy):
             model, found, train_seconds = _train(strategy, settings, train_paths, splits, is_chief)
-        settings["read_out"] |= found
-        if TASKS[settings["task"]].fit:
-            found |= _fit(model, settings, train_paths)
             settings["read_out"] |= found
-        if found and is_chief:
-            run_folder.write_read_out(_RUN_DIR.value, found)
-        if splits:
-            _evaluate(model, settings, splits, train_seconds, is_chief)
+            if TASKS[settings["task"]].fit:
+                found |= _fit(model, settings, train_paths)
+                settings["read_out"] |= found
+            if found and is_chief:
+                run_folder.write_read_out(_RUN_DIR.value, found)
+            if splits:
+                _evaluate(model, settings, splits, train_seconds, is_chief)
     except training.StopRequested as request:
         logging.info("%s, as asked; the same command goes on from there", request)
         return interruption.EXIT_CODE
-    except tf.errors.DataLossError as error:
-        # TensorFlow says how a record is damaged, but not in which file.
-        damage = shards.find_damage([*train_paths, *itertools.chain(*splits.values())])
-        raise ValueError(damage or error.message) from error
     return None
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from data_pipeline import schema
 from data_pipeline.augment import Augmentation, augment, pad_to_multiple
 from data_pipeline.boundary_labels import boundary_label, check_agreement, instance_boundary
+from data_pipeline.shards import listed_examples
 
 SHARINGS = ("file", "data")
 
@@ -88,7 +89,7 @@ def training_dataset(
     Raises:
       ValueError: there are no shards, or a number is out of its range.
       tf.errors.FailedPreconditionError: (while iterating) an epoch is not as long as stated.
-      tf.errors.DataLossError: (while iterating) a shard is damaged; `shards.find_damage` names it.
+      tf.errors.DataLossError: (while iterating) a shard is damaged; `damage.named` names it.
     """
     if not shards or len(shards) != len(num_examples):
         raise ValueError(
@@ -151,7 +152,9 @@ def evaluation_dataset(
     Raises:
       ValueError: there are no shards, the batch size is below 1, or boundaries are asked for in
         larger batches: pictures may have unequal numbers of annotators.
-      tf.errors.DataLossError: (while iterating) a shard is damaged; `shards.find_damage` names it.
+      tf.errors.DataLossError: (while iterating) a shard is damaged; `damage.named` names it.
+      tf.errors.FailedPreconditionError: (while iterating) there are fewer or more examples than
+        manifests beside the shards list.
     """
     if not shards:
         raise ValueError("shards must name at least one file, got none.")
@@ -165,7 +168,12 @@ def evaluation_dataset(
             example["annotator_boundary"] = _annotator_boundary(record, example["instance"])
         return example
 
-    dataset = tf.data.TFRecordDataset(list(shards)).map(parse, tf.data.AUTOTUNE)
+    records = tf.data.TFRecordDataset(list(shards))
+    listed = listed_examples(shards)
+    if set(shards) <= set(listed):  # A file cut off between two records looks whole.
+        num_examples = sum(listed[path] for path in shards)
+        records = records.apply(tf.data.experimental.assert_cardinality(num_examples))
+    dataset = records.map(parse, tf.data.AUTOTUNE)
     dataset = _batched(dataset, batch_size, drop_remainder=False)
     return dataset.with_options(_options()).prefetch(tf.data.AUTOTUNE)
 

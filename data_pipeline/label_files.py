@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from data_pipeline.picture_files import DECODER_ERRORS, PNG_DEPTH_BYTE, read_file
+from data_pipeline.picture_files import DECODER_ERRORS, PNG_DEPTH_BYTE, open_sound, read_file
 
 # No GIF: programs that write one renumber its palette, so ids, classes and void may be lost.
 SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".bmp")
@@ -63,7 +63,7 @@ def read_mask(path: str) -> np.ndarray:
 
 def _read_map(path: str, content: bytes) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        with open_sound(content) as picture:
             picture.load()
             _require_plain_numbers(path, content, picture)
             mode, labels = picture.mode, np.asarray(picture)
@@ -91,10 +91,13 @@ def _require_plain_numbers(path: str, content: bytes, picture: Image.Image) -> N
 
 
 def _read_npy(path: str, content: bytes) -> np.ndarray:
+    file = io.BytesIO(content)
     try:
-        labels = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        labels = np.load(file, allow_pickle=False)
+    except Exception as error:  # NumPy parses the head as Python, which raises many kinds.
         raise ValueError(f"{path} cannot be read as an array ({error})") from error
+    if file.read(1):
+        raise ValueError(f"{path} holds more than its array {labels.shape} of {labels.dtype}")
     if labels.ndim != 2 or 0 in labels.shape:
         raise ValueError(f"{path} holds an array of shape {labels.shape}; a label map is [H, W]")
     if labels.dtype.kind == "b":

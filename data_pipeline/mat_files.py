@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 
 import numpy as np
 import scipy.io
 
+from data_pipeline.mat_structure import require_sound
 from data_pipeline.picture_files import read_file
 
 # MATLAB's 7.3 is HDF5 behind a header of its own; Octave writes HDF5 alone.
 _HDF5_STARTS = (b"MATLAB 7.3", b"\x89HDF")
-_HEADER_BYTES = 128
-_TAG_BYTES = 8
-_COMPRESSED = 15
 
 
 def read_mat(path: str, variable: str) -> np.ndarray:
@@ -24,13 +20,13 @@ def read_mat(path: str, variable: str) -> np.ndarray:
     Raises:
       ValueError: naming the file, if it is no such file, is cut off or spoilt, lacks the variable,
         or that is no array. Variables stored uncompressed, as `scipy.io.savemat` does by default,
-        have no checksum: a spoilt one may end the process inside scipy instead.
+        have no checksum: a number that is spoilt there cannot be told.
     """
     content = read_file(path)
     if content.startswith(_HDF5_STARTS):
         raise ValueError(f"{path} is a .mat file of version 7.3 (HDF5); save it in MATLAB with -v7")
     try:
-        _require_checksums(content)
+        require_sound(content)
         variables = scipy.io.loadmat(io.BytesIO(content), variable_names=[variable])
     except Exception as error:  # scipy's reader raises many kinds on spoilt files.
         raise ValueError(f"{path} cannot be read as a .mat file ({error})") from error
@@ -75,19 +71,3 @@ def label_map(path: str, labels: np.ndarray) -> np.ndarray:
     if (whole != labels).any():
         raise ValueError(f"{path}: a label map must hold whole numbers, got fractions or NaN")
     return whole
-
-
-def _require_checksums(content: bytes) -> None:
-    """Raises zlib.error where a compressed variable is spoilt or cut off.
-
-    scipy's reader takes what it finds while it unpacks; on a spoilt file that ended the process
-    with a segmentation fault (scipy 1.15 and 1.18, a block of zeros in a file of SBD).
-    """
-    order = "<" if content[126:128] == b"IM" else ">"
-    position = _HEADER_BYTES
-    while position + _TAG_BYTES <= len(content):
-        kind, size = struct.unpack_from(f"{order}II", content, position)
-        position += _TAG_BYTES
-        if kind == _COMPRESSED:
-            zlib.decompress(content[position : position + size])
-        position += size

@@ -14,7 +14,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 # What Pillow's decoders raise on files that are cut off, spoilt, or far too large.
 DECODER_ERRORS = (
-    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
 # Where a PNG file says how many bits its samples have.
@@ -42,7 +42,7 @@ def decode_picture(path: str, content: bytes) -> np.ndarray:
     Raises:
       ValueError: as `read_picture`, naming the path.
     """
-    return _upright_pixels(path, io.BytesIO(content))
+    return _upright_pixels(path, content)
 
 
 def read_for_record(path: str) -> bytes | np.ndarray:
@@ -71,7 +71,7 @@ def content_for_record(path: str, content: bytes) -> bytes | np.ndarray:
             is_plain = is_plain and (picture.format == "JPEG" or content[PNG_DEPTH_BYTE] == 8)
     except DECODER_ERRORS as error:
         raise ValueError(_unreadable(path, error)) from error
-    return content if is_plain else _upright_pixels(path, io.BytesIO(content))
+    return content if is_plain else _upright_pixels(path, content)
 
 
 def size_of(picture: bytes | np.ndarray) -> tuple[int, int]:
@@ -124,9 +124,22 @@ def read_file(path: str) -> bytes:
         ) from error
 
 
-def _upright_pixels(path: str, file: io.BytesIO) -> np.ndarray:
+def open_sound(content: bytes) -> Image.Image:
+    """Returns the picture in the content of a file, opened, checksums of PNG found to be right.
+
+    Pillow does not look at those of pixels while it decodes them.
+
+    Raises:
+      DECODER_ERRORS: if it is spoilt.
+    """
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.verify()
+    return Image.open(io.BytesIO(content))
+
+
+def _upright_pixels(path: str, content: bytes) -> np.ndarray:
     try:
-        with Image.open(file) as picture:
+        with open_sound(content) as picture:
             picture.load()
             upright = ImageOps.exif_transpose(picture)
     except DECODER_ERRORS as error:

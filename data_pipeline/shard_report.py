@@ -103,6 +103,20 @@ def read_pictures(path: str, numbers: Sequence[int]) -> Iterator[tuple[str, Labe
             yield _labelled_picture(_parse(serialized))
 
 
+def unreadable_record(path: str) -> str | None:
+    """Returns "path: record 17 (name): why" of the first record that cannot be parsed, else None.
+
+    Args:
+      path: of a shard without damage.
+    """
+    for number, serialized in enumerate(tf.data.TFRecordDataset(path)):
+        try:
+            _parse(serialized)
+        except _RECORD_ERRORS as error:
+            return f"{path}: record {number} ({_name(serialized)}): {_reason(error)}"
+    return None
+
+
 def _whole_records(path: str, damage: list[str]) -> Iterator[tf.Tensor]:
     """Yields the serialized records up to the end or the first damage, which it adds to a list."""
     number = 0

@@ -17,6 +17,10 @@ import tensorflow as tf
 from data_pipeline import schema
 
 _MANIFEST = "manifest.json"
+# What is read of a split in the manifest and of each of its shards, and its type.
+_SPLIT = {"num_examples": int, "max_instances": int, "shards": list, "statistics": dict}
+_SHARD = {"name": str, "num_examples": int, "sha256": str}
+_MOST = 2**63
 _SHARD_NAME = re.compile(r"(?P<set>.*)-(?P<index>\d{5})-of-(?P<num>\d{5})\.tfrecord")
 
 
@@ -88,10 +92,10 @@ def read_manifest(directory: str) -> dict:
         raise ValueError(
             f"{path} is missing: the shards are incomplete or of another program; write them again."
         )
-    with tf.io.gfile.GFile(path) as file:
+    with tf.io.gfile.GFile(path, "rb") as file:
         try:
             manifest = json.loads(file.read())
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # Of letters and of depth, too.
             raise ValueError(
                 f"{path}: no JSON ({error}); remove it and write the shards again."
             ) from error
@@ -101,7 +105,34 @@ def read_manifest(directory: str) -> dict:
             f"{path}: schema_version must be {schema.SCHEMA_VERSION}, got {version}; "
             "remove it and write the shards again."
         )
+    if fault := _fault_of(manifest):
+        raise ValueError(f"{path}: {fault}; remove it and write the shards again.")
     return manifest
+
+
+def _fault_of(manifest: dict) -> str:
+    """Returns what is wrong with the layout of a manifest, "" if nothing."""
+    classes, splits = manifest.get("classes"), manifest.get("splits")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        return "classes must be a list of names"
+    if not isinstance(splits, dict):
+        return "splits must be an object"
+    for name, split in splits.items():
+        if not _has(split, _SPLIT) or not all(_has(shard, _SHARD) for shard in split["shards"]):
+            return f"split {name!r} must have {list(_SPLIT)}, each of its shards {list(_SHARD)}"
+        if any(os.path.basename(shard["name"]) != shard["name"] for shard in split["shards"]):
+            return f"the names of shards of split {name!r} must have no folder"
+        sizes = [split["statistics"].get(key, 0) for key in ("max_height", "max_width")]
+        if not all(isinstance(size, int) for size in sizes):
+            return f"the sizes of split {name!r} must be whole numbers"
+    return ""
+
+
+def _has(entry: object, keys: dict[str, type]) -> bool:
+    """Returns whether an entry is an object with values of these types, numbers not below 0."""
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(k), keys[k]) for k in keys):
+        return False
+    return all(0 <= entry[k] < _MOST for k, kind in keys.items() if kind is int)
 
 
 def write_manifest(directory: str, manifest: dict) -> None:
@@ -136,7 +167,7 @@ def count_examples(shards: Sequence[str]) -> list[int]:
         version.
     """
     counts = []
-    listed = _listed_examples(shards)
+    listed = listed_examples(shards)
     for path in shards:
         count, why = (listed[path], None) if path in listed else _scan(path)
         if why:
@@ -220,7 +251,7 @@ def find_damage(shards: Sequence[str]) -> str | None:
     Returns:
       One line, records counted from 0; or None.
     """
-    listed = _listed_examples(shards)
+    listed = listed_examples(shards)
     for path in shards:
         num_read, why = _scan(path)
         if why is None and listed.get(path, num_read) != num_read:
@@ -230,7 +261,7 @@ def find_damage(shards: Sequence[str]) -> str | None:
     return None
 
 
-def _listed_examples(shards: Sequence[str]) -> dict[str, int]:
+def listed_examples(shards: Sequence[str]) -> dict[str, int]:
     """Returns how many examples the manifests beside the shards list for them, by path."""
     listed = {}
     for directory in {os.path.dirname(path) for path in shards}:

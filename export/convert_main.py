@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 from absl import flags
 
-from data_pipeline import command_line, input_pipeline, shards
+from data_pipeline import command_line, damage, input_pipeline, shards
 from data_pipeline.picture_files import read_picture
 from export import conversion, conversion_scores
 from export.fixed_size import fit_example
@@ -117,7 +117,7 @@ def _examples(pattern: str, most: int, title: str, **options: bool) -> Iterator[
     paths = shards.list_shards(pattern)
     most = min(most, sum(shards.count_examples(paths)))
     size = _image_size()
-    with command_line.progress_bar(most, title, "pictures") as bar:
+    with damage.named(paths), command_line.progress_bar(most, title, "pictures") as bar:
         for example in input_pipeline.evaluation_dataset(paths, **options).take(most):
             yield fit_example({name: x.numpy() for name, x in example.items()}, size)
             bar.update(1)

@@ -33,13 +33,17 @@ class MapFile:
         """Opens the file, made of zeros if absent.
 
         Raises:
-          OSError: naming the bytes needed, if the disk has not enough.
+          OSError: naming the bytes needed, if the disk has not enough; or if a file that is there
+            holds another number of bytes.
         """
         self.path, self.shape, self.dtype = path, tuple(shape), np.dtype(dtype)
         self._pixel_bytes = self.dtype.itemsize * int(np.prod(shape[2:], dtype=np.int64))
         size = self.shape[0] * self.shape[1] * self._pixel_bytes
-        if not os.path.exists(path):
+        there = os.path.getsize(path) if os.path.exists(path) else 0
+        if not there:
             require_space(os.path.dirname(path), size)
+        elif there != size:
+            raise OSError(f"{path} has {there:,} bytes, not {size:,}; remove it and start again")
         self._file = os.open(path, os.O_RDWR | os.O_CREAT)
         os.truncate(self._file, size)
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 _BAND_ROWS = 256
-_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 _ORIENTATION = ExifTags.Base.Orientation
 _QUARTER_TURNS = (5, 6, 7, 8)  # of the EXIF orientations, those that swap the sides
 
@@ -59,6 +59,8 @@ def _decode(path: str, raw_path: str) -> None:
     # Of this process: Pillow looks at its limit again while it decodes.
     Image.MAX_IMAGE_PIXELS = None
     try:
+        with Image.open(path) as picture:
+            picture.verify()  # Pillow does not look at a PNG's checksums while it decodes.
         with Image.open(path) as picture, open(raw_path, "wb") as file:
             picture.load()
             if picture.getexif().get(_ORIENTATION, 1) != 1:

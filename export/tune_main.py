@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from data_pipeline import command_line, input_pipeline, shards
+from data_pipeline import command_line, damage, input_pipeline, shards
 from export import tuning
 from export.trained_run import restore_run
 from rpe_tf import run_folder
@@ -46,7 +46,8 @@ def main(argv: list[str]) -> None:
     paths = shards.list_shards(_SHARDS.value)
     num_pictures = min(_NUM_PICTURES.value, sum(shards.count_examples(paths)))
 
-    with command_line.progress_bar(2 * num_pictures, "tuning", "pictures") as bar:
+    bar = command_line.progress_bar(2 * num_pictures, "tuning", "pictures")
+    with damage.named(paths), bar:
 
         def examples() -> Iterator[dict]:
             for example in input_pipeline.evaluation_dataset(paths).take(num_pictures):

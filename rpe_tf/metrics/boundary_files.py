@@ -1,17 +1,22 @@
 """Files of the boundary evaluation: predicted maps as pictures, truth of BSDS500, SBD or as PNG."""
 
+import io
+import math
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import scipy.io
-from PIL import Image
 from scipy.sparse import issparse
+
+from data_pipeline.mat_structure import require_sound
+from rpe_tf.metrics.label_png import open_sound
 
 _PREDICTION_SUFFIXES = (".png", ".bmp")
 _TRUTH_SUFFIXES = (".mat", ".png")
 _MAX_8_BIT, _MAX_16_BIT = 255, 65535
+_MAX_PIXELS = 178_956_970  # What Pillow reads of a picture file, too.
 
 
 class Item(NamedTuple):
@@ -87,7 +92,7 @@ def read_prediction(path: str) -> np.ndarray:
 def _read_grey(path: str) -> tuple[np.ndarray, int]:
     """Returns the grey values [H, W] of a picture and the largest its depth allows."""
     try:
-        with Image.open(path) as picture:
+        with open_sound(path) as picture:
             if picture.mode.startswith("I"):  # How Pillow names 16 bits of grey.
                 return np.asarray(picture), _MAX_16_BIT
             colors = np.asarray(picture.convert("RGB"))
@@ -120,7 +125,12 @@ def read_truth(path: str, category: int | None = None) -> Truth:
     if not path.lower().endswith(".mat"):
         return _of_no_category(path, category, _read_grey(path)[0][np.newaxis] > 0)
     try:
-        variables = scipy.io.loadmat(path, variable_names=["groundTruth", "GTcls", "GTinst"])
+        with open(path, "rb") as file:
+            content = file.read()
+        require_sound(content)
+        variables = scipy.io.loadmat(
+            io.BytesIO(content), variable_names=["groundTruth", "GTcls", "GTinst"]
+        )
     except Exception as error:  # scipy's reader raises many kinds on spoilt files.
         raise ValueError(f"{path} cannot be read as a .mat file ({error})") from error
     if "groundTruth" in variables:
@@ -150,13 +160,26 @@ def _stack(path: str, drawn: Sequence[np.ndarray]) -> np.ndarray:
     """Returns maps of one size as [K, H, W], K >= 1."""
     if not drawn:
         raise ValueError(f"{path} has no annotator")
-    drawn = [one.toarray() if issparse(one) else one for one in drawn]
+    drawn = [_full(path, one) for one in drawn]
     sizes = sorted({one.shape for one in drawn})
     if len(sizes) > 1 or len(sizes[0]) != 2 or any(one.dtype.kind not in "biuf" for one in drawn):
         raise ValueError(
             f"{path}: its boundaries must be arrays of numbers, all of one size HxW, got {sizes}"
         )
     return np.stack(drawn)
+
+
+def _full(path: str, drawn: np.ndarray) -> np.ndarray:
+    """Returns a map, of a sparse one all its values."""
+    if not issparse(drawn):
+        return drawn
+    if math.prod(drawn.shape) > _MAX_PIXELS:
+        raise ValueError(f"{path}: a sparse map of {drawn.shape} is too large")
+    try:
+        drawn.check_format(full_check=True)  # Else a spoilt index writes outside of the array.
+    except ValueError as error:
+        raise ValueError(f"{path}: a sparse map is spoilt ({error})") from error
+    return drawn.toarray()
 
 
 def _of_no_category(path: str, category: int | None, annotators: np.ndarray) -> Truth:

@@ -83,7 +83,8 @@ def rle_decode(rle: Mapping[str, object]) -> np.ndarray:
     runs[1::2] = np.cumsum(numbers[1::2])
     # The third run is stored as it is, so the even chain starts there and not at the first.
     runs[2::2] = np.cumsum(numbers[2::2])
-    if np.any(runs < 0) or runs.sum() != height * width:
+    # A sum of too large runs may come out right, past the end of int64.
+    if np.any((runs < 0) | (runs > height * width)) or runs.sum() != height * width:
         raise ValueError(
             f"counts must hold runs >= 0 that fill size {height} x {width}, got {len(runs)} runs"
             f" of {runs.sum()} pixels in all; size and counts belong to different masks."

@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
+from bit_flips import check_flips, small_png
 from PIL import Image
 
 from data_pipeline.label_files import read_label_map, read_mask
@@ -193,3 +194,43 @@ def test_read_mask_refuses_what_has_more_values_than_two(tmp_path):
             ValueError, match=rf"a\.npy holds 2 .* from {low} to {high}; a mask has"
         ):
             read_mask(path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_read_label_map_of_a_png_finds_every_flipped_bit(tmp_path, dtype):
+    check_flips(tmp_path / "a.png", small_png(dtype), read_label_map)
+
+
+def test_read_label_map_refuses_an_array_that_is_not_all_of_its_file(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, SMALL.astype(np.int32))
+    whole = path.read_bytes()
+    for old, new in ((b"'<i4'", b"'<i2'"), (b"(2, 3)", b"(2, 2)")):
+        path.write_bytes(whole.replace(old, new))
+        with pytest.raises(ValueError, match=r"a\.npy holds more than its array"):
+            read_label_map(str(path))
+
+
+@pytest.mark.parametrize("head", [b"\x00", b"{'descr': '<i4'", b"{'shape': (2, 3"])
+def test_read_label_map_names_an_array_with_a_spoilt_head(tmp_path, head):
+    path = tmp_path / "a.npy"
+    np.save(path, SMALL)
+    path.write_bytes(path.read_bytes()[:10] + head.ljust(118) + b"\0" * 48)
+    with pytest.raises(ValueError, match=r"a\.npy cannot be read as an array"):
+        read_label_map(str(path))
+
+
+def test_read_label_map_runs_no_pickle(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.array([[1, None]], object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"a\.npy cannot be read as an array .*allow_pickle=False"):
+        read_label_map(str(path))
+
+
+def test_read_label_map_names_a_png_without_pixels(tmp_path):
+    path = tmp_path / "a.png"
+    content = small_png()
+    start = content.index(b"IDAT") - 4
+    path.write_bytes(content[:start] + content[-12:])
+    with pytest.raises(ValueError, match=r"a\.png cannot be read as a label map"):
+        read_label_map(str(path))

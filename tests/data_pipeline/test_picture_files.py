@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from bit_flips import check_flips, small_png
 from PIL import Image
 
 from data_pipeline.picture_files import (
@@ -173,3 +174,7 @@ def test_require_size_of_picture_says_if_only_the_rotation_differs(tmp_path):
 def test_read_file_names_what_is_not_there(tmp_path):
     with pytest.raises(ValueError, match=r"none\.bin cannot be read .*; check path and rights"):
         read_file(str(tmp_path / "none.bin"))
+
+
+def test_read_picture_of_a_png_finds_every_flipped_bit(tmp_path):
+    check_flips(tmp_path / "a.png", small_png(), read_picture)

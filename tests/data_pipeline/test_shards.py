@@ -165,3 +165,36 @@ def test_describe_sources_names_folders_checksums_and_classes(tmp_path):
     ]
     manifest = (tmp_path / "b" / "manifest.json").read_bytes()
     assert found[1]["manifest_sha256"] == hashlib.sha256(manifest).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda m: m.update(classes={}), "classes must be a list of names"),
+        (lambda m: m.update(splits=[]), "splits must be an object"),
+        (lambda m: m["splits"].update(train=5), "split 'train' must have"),
+        (lambda m: m["splits"]["train"].update(shards=[5]), "split 'train' must have"),
+        (lambda m: m["splits"]["train"].update(max_instances="3"), "split 'train' must have"),
+        (lambda m: m["splits"]["train"].update(num_examples=-1), "split 'train' must have"),
+        (lambda m: m["splits"]["train"].update(num_examples=2**63), "split 'train' must have"),
+        (lambda m: m["splits"]["train"]["shards"][0].update(sha256=None), "split 'train' must"),
+        (lambda m: m["splits"]["train"]["shards"][0].update(name="../a"), "must have no folder"),
+        (lambda m: m["splits"]["train"]["shards"][0].update(name="/etc/a"), "must have no folder"),
+        (lambda m: m["splits"]["train"]["statistics"].update(max_width=[]), "whole numbers"),
+    ],
+)
+def test_read_manifest_refuses_another_layout(tmp_path, change, words):
+    _write(tmp_path)
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=rf"manifest\.json: .*{words}.*write the shards again"):
+        shards.read_manifest(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 100_000])
+def test_read_manifest_names_one_that_is_no_json(tmp_path, content):
+    (tmp_path / "manifest.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"manifest\.json: no JSON"):
+        shards.read_manifest(str(tmp_path))

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from bit_flips import small_png
 from PIL import Image
 
 from data_pipeline.picture_files import read_picture
@@ -148,3 +149,22 @@ def test_json_list_is_that_of_json_dumps_or_none(tmp_path):
     assert json.loads(path.read_text())[0] == 1 and [x.name for x in tmp_path.iterdir()] == [
         "a.json"
     ]
+
+
+def test_map_file_refuses_a_file_of_another_size(tmp_path):
+    path = tmp_path / "a.raw"
+    path.touch()  # As left by a process that was killed before its first byte.
+    MapFile(str(path), (2, 3), np.int32).close()
+    assert path.stat().st_size == 24
+    path.write_bytes(b"0" * 23)
+    with pytest.raises(OSError, match=r"a\.raw has 23 bytes, not 24; remove it"):
+        MapFile(str(path), (2, 3), np.int32)
+
+
+def test_decode_to_file_names_a_png_with_a_flipped_bit_in_its_pixels(tmp_path):
+    path = tmp_path / "a.png"
+    content = bytearray(small_png())
+    content[content.index(b"IDAT") + 12] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.png cannot be read as a picture"):
+        decode_to_file(str(path), str(tmp_path / "a.raw"))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.io
+from bit_flips import check_flips, small_png
 from PIL import Image
 from scipy.sparse import csc_matrix
 
@@ -180,3 +181,27 @@ def test_read_truth_has_no_category_but_in_sbd(tmp_path):
     path = _save(tmp_path / "a.png", np.array([[0, 1]], np.uint8))
     with pytest.raises(ValueError, match=r"a\.png has no categories, so category 3 cannot"):
         read_truth(path, category=3)
+
+
+def test_read_prediction_finds_every_flipped_bit(tmp_path):
+    check_flips(tmp_path / "a.png", small_png(), read_prediction)
+
+
+def test_read_truth_refuses_a_sparse_map_whose_indices_leave_it(tmp_path):
+    variables = {"GTcls": _sbd()}
+    path = tmp_path / "a.mat"
+    scipy.io.savemat(path, variables)
+    content = path.read_bytes()
+    rows = np.arange(3, dtype=np.int32).tobytes()  # Of the only column with a boundary.
+    assert content.count(rows) >= 2
+    path.write_bytes(content.replace(rows, np.int32([0, 1, 10**8]).tobytes()))
+    with pytest.raises(ValueError, match=r"a\.mat"):
+        read_truth(str(path), 1)
+
+
+def test_read_truth_refuses_a_spoilt_mat_file_before_scipy_reads_it(tmp_path):
+    path = tmp_path / "a.mat"
+    scipy.io.savemat(path, {"GTcls": _sbd()})
+    path.write_bytes(path.read_bytes().replace(b"\x0e\x00\x00\x00", b"\x0e\x01\x00\x00"))
+    with pytest.raises(ValueError, match=r"a\.mat cannot be read as a \.mat file \(a variable of"):
+        read_truth(str(path), 1)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bit_flips import check_flips, small_png
 from PIL import Image
 
 from rpe_tf.metrics.label_png import read_label_png
@@ -94,3 +95,7 @@ def test_refuses_grey_of_few_bits(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
     with pytest.raises(ValueError, match="grey of 4 bits"):
         read_label_png(str(tmp_path / "a.png"))
+
+
+def test_every_flipped_bit_is_found(tmp_path):
+    check_flips(tmp_path / "a.png", small_png(), read_label_png)
