@@ -1,8 +1,7 @@
 """Runs an exported model on millions of pictures, on this machine or a cluster, by Apache Beam.
 
-The answers are those of `predict_main` (which cuts large pictures into tiles; here each is whole),
-in files of many pictures each. The same command goes on after an interruption; pictures that cannot
-be predicted are listed in failed.jsonl.
+The answers are those of `predict_main`, in files of many pictures each. The same command goes on
+after an interruption; pictures that cannot be predicted are listed in failed.jsonl.
 
 Example:
   python -m export.batch_main --model=exports/nuclei --images='scans/*.png' --output_dir=out \
@@ -14,7 +13,9 @@ from absl import flags
 from data_pipeline import command_line
 from data_pipeline.labelled_picture import Source
 from export import batch_pictures, batch_results, batch_run
+from export.large_pictures import MAX_PIXELS
 from export.pictures import require_other_folder
+from export.tiling import ALIGNMENT_PX, TILE_PX
 from rpe_tf.saved_model import find_version
 
 _MODEL = flags.DEFINE_string(
@@ -44,8 +45,15 @@ _NUM_SHARDS = flags.DEFINE_integer(
     "Parts of --images, each a unit of work and a file; by default 16, or one for 500 pictures.",
     1,
 )
+_TILE_PX = flags.DEFINE_integer(
+    "tile_px",
+    TILE_PX,
+    "Sides in pixels beyond which a picture is cut into tiles, as predict_main's.",
+    3 * ALIGNMENT_PX,
+)
+_OVERLAP_PX = flags.DEFINE_integer("overlap_px", None, "Of neighbouring tiles; likewise.", 1)
 _MAX_PIXELS = flags.DEFINE_integer(
-    "max_pixels", 500_000_000, "Pictures of more pixels fail, before they are decoded.", 1
+    "max_pixels", MAX_PIXELS, "Pictures of more pixels fail, before they are decoded.", 1
 )
 _MAX_FAILED = flags.DEFINE_float(
     "max_failed_fraction", 0.0, "Share of pictures, in [0, 1], past which to end with 1.", 0.0, 1.0
@@ -81,7 +89,7 @@ def main(argv: list[str]) -> int | None:
     settings = {
         "input": "files" if _IMAGES.value else "shards",
         "write": batch_results.choose_kinds(batch_results.load_once(model_folder), _WRITE.value),
-        "max_pixels": _MAX_PIXELS.value,
+        "tiling": [_TILE_PX.value, _OVERLAP_PX.value, _MAX_PIXELS.value],
     }
     num_parts = len(sources) if _SHARDS.value else _NUM_SHARDS.value
     parts = batch_run.plan_batch(_OUTPUT_DIR.value, model_folder, settings, sources, num_parts)

@@ -19,6 +19,8 @@ from data_pipeline.label_statistics import merge_statistics
 from data_pipeline.labelled_picture import Source
 from data_pipeline.shard_writing import ShardJob, file_sha256, read_record, shard_fingerprint
 from export import batch_pictures, batch_results
+from export.batch_tiles import answer_tiled
+from export.large_pictures import Tiling
 from export.prediction_files import write_json
 
 WORK_FOLDER, LABELS_FOLDER = ".batch", "shards"
@@ -33,7 +35,7 @@ class Part(NamedTuple):
       name: such as 00000-of-00016.
       model: the version folder.
       settings: whatever else makes other results: `model_sha256`; `input`, files or shards;
-        `write`, kinds of files; `max_pixels`.
+        `write`, kinds of files; `tiling`, fields of a `Tiling`.
     """
 
     output_dir: str
@@ -85,29 +87,51 @@ def predict_part(part_json: str, count: Callable[[str, int], object]) -> None:
 def _write_files(part: Part, sources: Sequence[Source], count: Callable) -> dict:
     """Writes what is found in each picture; returns the totals and the failures."""
     model, kinds = batch_results.load_once(part.model), part.settings["write"]
+    tiling = Tiling(*part.settings["tiling"])
+    wanted = batch_results.Wanted(part.output_dir, kinds, part.model, tiling)
     results, failed, statistics, num_pictures, num_instances = [], [], [], 0, 0
     with _labels_file(part) as write_example:
         for picture in _READERS[part.settings["input"]](sources):
-            answer = batch_results.answer(model, picture, kinds, part.settings["max_pixels"])
+            found = answer(model, picture, wanted)
             num_pictures += 1
-            count("failed" if answer.problem else "done", 1)
-            if answer.problem:
-                failed.append({**picture.place, "error": answer.problem})
+            count("failed" if found.problem else "done", 1)
+            if found.problem:
+                failed.append({**picture.place, "error": found.problem})
                 continue
-            num_instances += answer.found.num_instances
-            count("instances", answer.found.num_instances)
-            if "json" in kinds:
-                results.extend(batch_results.results_of(picture, answer.found))
-            if "png" in kinds:
-                batch_results.write_maps(part.output_dir, picture.stem, answer.found)
-            write_example(answer.example)
-            statistics.append(answer.statistics)
+            num_instances += found.num_instances
+            count("instances", found.num_instances)
+            results.extend(found.results)
+            write_example(found.example)
+            statistics.append(found.statistics)
     if "json" in kinds:
         write_json(os.path.join(part.output_dir, _predictions_name(part)), results)
     return {
         **{"num_pictures": num_pictures, "num_instances": num_instances, "failed": failed},
         "statistics": dict(merge_statistics(statistics)),
     }
+
+
+def answer(
+    model: object, picture: batch_pictures.Picture, wanted: batch_results.Wanted
+) -> batch_results.Answer:
+    """Returns what a model finds in a picture, whole or cut into tiles, or why there is nothing.
+
+    Args:
+      model: of `batch_results.load_once`.
+      picture: of which only the content is there yet.
+      wanted: of it.
+    """
+    try:
+        width, height = batch_pictures.picture_size(picture, wanted.tiling.max_pixels)
+        if max(width, height) > wanted.tiling.tile_px:
+            return answer_tiled(model, picture, wanted, width * height)
+        return batch_results.answer_whole(model, picture, wanted)
+    except tf.errors.OpError as error:
+        reason = f"{picture.name} cannot be predicted ({error.message}); try a smaller picture"
+        return batch_results.Answer(problem=reason)
+    except (ValueError, MemoryError) as error:
+        problem = str(error) or f"{picture.name} is too large for the memory"
+        return batch_results.Answer(problem=problem)
 
 
 @contextlib.contextmanager

@@ -11,17 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 from data_pipeline import schema, shards
 from data_pipeline.labelled_picture import Source
-from data_pipeline.picture_files import DECODER_ERRORS, decode_picture, read_file
+from data_pipeline.picture_files import DECODER_ERRORS, read_file
 from export.pictures import list_pictures, output_stems
 
-# Of the largest picture that is shown to a model whole, whose memory goes with its pixels.
-ONE_PASS_PIXELS = 1 << 24
 # Files read ahead, since shared storage answers late, not slowly.
 _READ_AHEAD = 4
 
@@ -117,29 +114,24 @@ def read_records(sources: Sequence[Source]) -> Iterator[Picture]:
             yield Picture(place, path, "", b"", problem)
 
 
-def decode(picture: Picture, max_pixels: int) -> np.ndarray:
-    """Returns the pixels [H, W, 3] uint8, having looked at the size before decoding.
+def picture_size(picture: Picture, max_pixels: int) -> tuple[int, int]:
+    """Returns (W, H) in pixels by the file's head; zeros where decoding will say what is wrong.
 
     Raises:
-      ValueError: it could not be read, is no picture, or has more than max_pixels pixels or
-        ONE_PASS_PIXELS.
+      ValueError: it could not be read, or has more than max_pixels pixels.
     """
     if picture.problem:
         raise ValueError(picture.problem)
     width, height = _size(picture.content)
-    told = f"{picture.name} has {width} x {height} = {width * height:,} pixels, more than"
     if width * height > max_pixels:
-        raise ValueError(f"{told} the limit of {max_pixels:,}; raise --max_pixels, or cut it")
-    if width * height > ONE_PASS_PIXELS:
         raise ValueError(
-            f"{told} the {ONE_PASS_PIXELS:,} that are predicted in one pass; predict_main cuts it "
-            "into tiles"
+            f"{picture.name} has {width} x {height} = {width * height:,} pixels, more than the "
+            f"limit of {max_pixels:,}; raise --max_pixels, or cut it"
         )
-    return decode_picture(picture.name, picture.content)
+    return width, height
 
 
 def _size(content: bytes) -> tuple[int, int]:
-    """Returns (W, H) in pixels as the head says; zeros where decoding will say what is wrong."""
     # Pillow's own limit would come first, and not name ours.
     Image.MAX_IMAGE_PIXELS, limit = None, Image.MAX_IMAGE_PIXELS
     try:

@@ -1,4 +1,4 @@
-"""What a model finds in one picture of a batch, in each of the forms it can be written in."""
+"""What a model finds in a picture of a batch that is shown to it whole, and what is written."""
 
 from __future__ import annotations
 
@@ -9,57 +9,50 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 import rpe_tf
 from data_pipeline import schema
 from data_pipeline.label_statistics import count_labels
 from data_pipeline.labelled_picture import LabelledPicture
-from data_pipeline.picture_files import content_for_record
-from export.batch_pictures import Picture, decode
+from data_pipeline.picture_files import content_for_record, decode_picture
+from export.batch_pictures import Picture
+from export.large_pictures import Tiling
 from export.prediction_files import coco_results, write_boundary, write_instances, write_semantic
-from rpe_tf.saved_model import (
-    BoundaryDetector,
-    ClassedPrediction,
-    Prediction,
-    Segmenter,
-    SemanticSegmenter,
-)
+from rpe_tf.saved_model import BoundaryDetector, Segmenter, SemanticSegmenter
 
 KINDS = ("json", "png", "shards")
 _loading = threading.Lock()
 
 
-class Found(NamedTuple):
-    """What a model finds in one picture; None where it does not look for it.
+class Wanted(NamedTuple):
+    """What is wanted of the pictures of a batch.
 
     Attributes:
-      prediction: the instances.
-      semantic: [H, W] int32 classes.
-      boundary: [H, W] float32 in [0, 1].
+      output_dir: where maps are written.
+      kinds: of files, of `choose_kinds`.
+      model_dir: what the model was loaded from.
+      tiling: how large pictures are cut, and how large they may be.
     """
 
-    prediction: Prediction | ClassedPrediction | None = None
-    semantic: np.ndarray | None = None
-    boundary: np.ndarray | None = None
-
-    @property
-    def num_instances(self) -> int:
-        """How many instances there are."""
-        return 0 if self.prediction is None else len(self.prediction.table)
+    output_dir: str
+    kinds: Sequence[str]
+    model_dir: str
+    tiling: Tiling
 
 
 class Answer(NamedTuple):
-    """What is to be written about one picture.
+    """What was found in one picture; its maps are written, the rest is to be.
 
     Attributes:
-      found: None where there is a problem.
+      num_instances: how many instances there are.
+      results: a dict an instance, as `predict_main` writes them to predictions.json, if wanted.
       example: a record of the picture with its labels; empty where none is wanted.
       statistics: of these labels, of `label_statistics`; likewise.
       problem: why nothing was found; else empty.
     """
 
-    found: Found | None = None
+    num_instances: int = 0
+    results: Sequence[dict] = ()
     example: bytes = b""
     statistics: Mapping = MappingProxyType({})
     problem: str = ""
@@ -94,62 +87,76 @@ def choose_kinds(model: object, kinds: list[str]) -> list[str]:
     return sorted(set(kinds)) or [possible[0]]
 
 
-def answer(model: object, picture: Picture, kinds: Sequence[str], max_pixels: int) -> Answer:
-    """Returns all that is to be written about a picture, or why there is nothing.
+def answer_whole(model: object, picture: Picture, wanted: Wanted) -> Answer:
+    """Returns what a model finds in a picture shown to it in one, having written its maps.
 
     Args:
       model: of `load_once`.
       picture: of which only the content is there yet.
-      kinds: of `choose_kinds`.
-      max_pixels: the most that one may have.
+      wanted: of it.
+
+    Raises:
+      ValueError: it is no picture, or cannot be written in a form that is wanted.
+      tf.errors.OpError: it cannot be predicted, such as for its size.
     """
-    try:
-        found = _find(model, decode(picture, max_pixels))
-        if "shards" not in kinds:
-            return Answer(found)
-        labelled = _labelled(picture, found)
-        example = schema.encode_example(labelled, picture.stem)
-        return Answer(found, example, count_labels(labelled.instance, labelled.semantic))
-    except tf.errors.OpError as error:
-        reason = f"{picture.name} cannot be predicted ({error.message}); try a smaller picture"
-        return Answer(problem=reason)
-    except (ValueError, MemoryError) as error:
-        return Answer(problem=str(error) or f"{picture.name} is too large for the memory")
-
-
-def results_of(picture: Picture, found: Found) -> list[dict]:
-    """Returns a dict an instance, as `predict_main` writes them to predictions.json."""
-    return coco_results(picture.name, f"{picture.stem}_instances.png", found.prediction)
-
-
-def write_maps(output_dir: str, stem: str, found: Found) -> None:
-    """Writes the PNG files of `predict_main`, without overlays."""
-    if found.prediction is not None:
-        write_instances(output_dir, stem, found.prediction.instance)
-    if found.semantic is not None:
-        write_semantic(output_dir, stem, found.semantic)
-    if found.boundary is not None:
-        write_boundary(output_dir, stem, found.boundary)
-
-
-def _find(model: object, image: np.ndarray) -> Found:
+    image = decode_picture(picture.name, picture.content)
+    folder, stem, results = wanted.output_dir, picture.stem, []
     if isinstance(model, BoundaryDetector):
-        return Found(boundary=model.predict(image))
+        boundary = model.predict(image)
+        if "png" in wanted.kinds:
+            write_boundary(folder, stem, boundary)
+        return Answer()
+    prediction = instance = semantic = None
     if isinstance(model, SemanticSegmenter):
-        return Found(semantic=model.predict(image))
-    if not model.has_classes:
-        return Found(model.predict(image))
-    prediction = model.predict_classed(image)
-    return Found(prediction, prediction.semantic)
+        semantic = model.predict(image)
+    elif model.has_classes:
+        prediction = model.predict_classed(image)
+        instance, semantic = prediction.instance, prediction.semantic
+    else:
+        prediction = model.predict(image)
+        instance = prediction.instance
+    if "png" in wanted.kinds and instance is not None:
+        write_instances(folder, stem, instance)
+    if "png" in wanted.kinds and semantic is not None:
+        write_semantic(folder, stem, semantic)
+    if "json" in wanted.kinds:
+        results = coco_results(picture.name, f"{stem}_instances.png", prediction)
+    classes = [] if prediction is None else prediction.table["class"]
+    found = Answer(len(classes), results)
+    if "shards" not in wanted.kinds:
+        return found
+    return add_example(found, picture, instance, classes, semantic)
 
 
-def _labelled(picture: Picture, found: Found) -> LabelledPicture:
+def add_example(
+    answer: Answer,
+    picture: Picture,
+    instance: np.ndarray | None,
+    classes: Sequence[int],
+    semantic: np.ndarray | None,
+) -> Answer:
+    """Returns the answer with a record of the picture, labelled with what was found.
+
+    Args:
+      answer: of the picture.
+      picture: with its content.
+      instance: [H, W] int32 ids 0..K; None of a model of classes alone.
+      classes: [K] of the instances.
+      semantic: [H, W] int32 classes; None of a model without.
+
+    Raises:
+      ValueError: the labels do not fit into a record.
+    """
     image = content_for_record(picture.name, picture.content)
-    if found.prediction is None:  # Of classes alone: no instances, which a record must say.
-        return LabelledPicture(image, np.zeros_like(found.semantic), found.semantic)
-    instance, table = found.prediction[:2]
-    if found.semantic is None:
-        return LabelledPicture(image, instance)
-    # In a record an instance has one class, that of its vote.
-    class_of_id = np.concatenate([[0], table["class"]]).astype(np.int32)
-    return LabelledPicture(image, instance, class_of_id[instance])
+    if instance is None:  # Of classes alone: no instances, which a record must say.
+        labelled = LabelledPicture(image, np.zeros_like(semantic), semantic)
+    elif semantic is None:
+        labelled = LabelledPicture(image, instance)
+    else:
+        # In a record an instance has one class, that of its vote.
+        class_of_id = np.concatenate([[0], classes]).astype(np.int32)
+        labelled = LabelledPicture(image, instance, class_of_id[instance])
+    return answer._replace(
+        example=schema.encode_example(labelled, picture.stem),
+        statistics=count_labels(labelled.instance, labelled.semantic),
+    )

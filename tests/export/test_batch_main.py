@@ -14,11 +14,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import rpe_tf
 from data_pipeline import inspection, schema
 from data_pipeline.labelled_picture import LabelledPicture
-from export import batch_pictures, batch_results, batch_run
+from export import batch_pictures, batch_results, batch_run, batch_tiles
+from export.large_pictures import Tiling, predict_large
 from export.prediction_files import coco_results
 from rpe_tf.metrics import object_files
+from rpe_tf.metrics.label_png import read_label_png
 from rpe_tf.metrics.rle import rle_decode
 from rpe_tf.saved_model import find_version
 
@@ -51,12 +54,14 @@ def shard(tmp_path_factory, pictures):
     return str(path)
 
 
-def _plan(exported, output_dir, sources, *, write=(), num_parts=None, max_pixels=500_000_000):
+def _plan(
+    exported, output_dir, sources, *, write=(), num_parts=None, tile_px=1024, max_pixels=500_000_000
+):
     model = find_version(exported.export_dir)
     settings = {
         "input": "shards" if sources[0].name.endswith(".tfrecord") else "files",
         "write": batch_results.choose_kinds(batch_results.load_once(model), list(write)),
-        "max_pixels": max_pixels,
+        "tiling": [tile_px, None, max_pixels],
     }
     return batch_run.plan_batch(str(output_dir), model, settings, sources, num_parts)
 
@@ -265,7 +270,7 @@ def test_another_batch_is_refused(exported, scenes, tmp_path):
     _plan(exported, tmp_path / "out", sources)
     _plan(exported, tmp_path / "out", sources)
     for changes, what in (
-        ({"max_pixels": 7}, "max_pixels"),
+        ({"max_pixels": 7}, "tiling"),
         ({"write": ("png",), "num_parts": 2}, "write, parts"),
     ):
         with pytest.raises(ValueError, match=f"holds another batch, which differs in {what};"):
@@ -281,29 +286,59 @@ def test_another_batch_is_refused(exported, scenes, tmp_path):
 
 def test_large_pictures_and_too_many_instances_fail_alone(exported, scenes, tmp_path, monkeypatch):
     sources = batch_pictures.list_files(f"{scenes}/[abc].png")
-    monkeypatch.setattr(batch_pictures, "ONE_PASS_PIXELS", 64 * 40)
     lines = []
     monkeypatch.setattr(batch_run.logging, "info", lambda line, *args: lines.append(line % args))
-    manifest = _run(exported, tmp_path / "a", sources, max_pixels=45 * 70)
+    manifest = _run(exported, tmp_path / "a", sources, max_pixels=64 * 40)
     # What Beam has counted, and what the manifest says.
     told = f"now predicted 1 pictures with {manifest['num_instances']} instances, 2 failed"
     assert lines == [f"DirectRunner: {told}"] and manifest["num_instances"] >= 3
     assert [x["path"][-5] for x in _failed(tmp_path / "a")] == ["a", "b"]
-    assert "3,150 pixels, more than the 2,560 that are" in _failed(tmp_path / "a")[0]["error"]
+    assert "3,150 pixels, more than the limit of 2,560" in _failed(tmp_path / "a")[0]["error"]
     assert {x["file_name"][-5] for x in _results(tmp_path / "a")} == {"c"}
-    _run(exported, tmp_path / "b", sources, max_pixels=64 * 40 - 1)
-    assert ["limit of 2,559" in x["error"] for x in _failed(tmp_path / "b")] == [True] * 3
-    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
-    assert (manifest["num_pictures"], manifest["num_failed"]) == (3, 3)
 
     def encode(picture, name):
         raise ValueError(f"{name}: too many")
 
-    monkeypatch.setattr(batch_pictures, "ONE_PASS_PIXELS", 10**6)
     monkeypatch.setattr(schema, "encode_example", encode)
     _run(exported, tmp_path / "c", sources, write=("json", "shards"))
     assert [x["error"] for x in _failed(tmp_path / "c")] == [f"{x}: too many" for x in "abc"]
     assert _results(tmp_path / "c") == []
+
+
+def test_large_pictures_are_cut_as_those_of_predict_main(exported_instances, tmp_path, monkeypatch):
+    image = np.random.default_rng(0).integers(0, 255, [17, 26, 3], np.uint8)
+    (tmp_path / "in").mkdir()
+    path = str(tmp_path / "in" / "large.png")
+    Image.fromarray(image).resize((260, 170)).save(path)
+    tiling = Tiling(tile_px=192)
+    model_dir = find_version(exported_instances.export_dir)
+    model, expected = rpe_tf.load(model_dir), []
+    predict_large(
+        *(model, model_dir, path, str(tmp_path / "large")),
+        tiling=tiling,
+        add_records=expected.extend,
+    )
+    sources, kinds = batch_pictures.list_files(path), ("json", "png", "shards")
+    manifest = _run(exported_instances, tmp_path / "out", sources, write=kinds, tile_px=192)
+    assert _results(tmp_path / "out") == expected
+    assert manifest["num_instances"] == len(expected) >= 1
+    for name in ("large_instances.png", "large_semantic.png"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / name).read_bytes()
+    (shard,) = (tmp_path / "out" / "shards").glob("*.tfrecord")
+    (example,) = (schema.parse_example(x) for x in tf.data.TFRecordDataset(str(shard)))
+    np.testing.assert_array_equal(
+        example["instance"], read_label_png(str(tmp_path / "large_instances.png"))
+    )
+    monkeypatch.setattr(batch_tiles, "RECORD_PIXELS", 260 * 170 - 1)
+    _run(exported_instances, tmp_path / "b", sources, write=kinds, tile_px=192)
+    (failed,) = _failed(tmp_path / "b")
+    assert f"{path} has 44,200 pixels, more than the 44,199 whose labels fit" in failed["error"]
+    monkeypatch.undo()
+    damaged = pathlib.Path(path).read_bytes()[:2000]
+    pathlib.Path(path).write_bytes(damaged)
+    _run(exported_instances, tmp_path / "c", sources, tile_px=192)
+    (failed,) = _failed(tmp_path / "c")
+    assert failed["error"].startswith(path) and not list(tmp_path.glob("**/*.tiles"))
 
 
 def test_batch_works_on_other_file_systems(exported, scenes):

@@ -9,11 +9,11 @@ from PIL import Image
 
 from data_pipeline import conversion, schema
 from data_pipeline.labelled_picture import LabelledPicture, Source
+from data_pipeline.picture_files import decode_picture
 from export import batch_pictures
 from export.batch_pictures import (
     Picture,
     deal_out,
-    decode,
     list_files,
     list_shards,
     read_files,
@@ -34,6 +34,11 @@ def folder(tmp_path):
 def _record(name, value):
     image = np.full([4, 6, 3], value, np.uint8)
     return schema.encode_example(LabelledPicture(image, np.zeros([4, 6], np.int32)), name)
+
+
+def _decode(picture, max_pixels):
+    batch_pictures.picture_size(picture, max_pixels)
+    return decode_picture(picture.name, picture.content)
 
 
 def _shard(path, *records):
@@ -111,8 +116,8 @@ def test_read_files_keeps_order_and_tells_problems(folder):
     assert found[0].content == (folder / "a.png").read_bytes() and not found[0].problem
     assert found[1].place == {"path": f"{folder}/none.png"} and not found[1].content
     with pytest.raises(ValueError, match=r"none\.png cannot be read"):
-        decode(found[1], 100)
-    np.testing.assert_array_equal(decode(found[0], 24), np.full([4, 6, 3], 1))
+        _decode(found[1], 100)
+    np.testing.assert_array_equal(_decode(found[0], 24), np.full([4, 6, 3], 1))
 
 
 def test_read_records_gives_the_pictures_of_shards(tmp_path):
@@ -120,7 +125,7 @@ def test_read_records_gives_the_pictures_of_shards(tmp_path):
     found = list(read_records([Source("", (path,)) for path in shards]))
     assert [(x.name, x.stem) for x in found[:3]] == [("p/3", "p_3"), ("q", "q"), ("p/4", "p_4")]
     assert [x.place for x in found[2:]] == [{"path": shards[1], "record": k} for k in (0, 1)]
-    np.testing.assert_array_equal(decode(found[2], 24), np.full([4, 6, 3], 4))
+    np.testing.assert_array_equal(_decode(found[2], 24), np.full([4, 6, 3], 4))
 
 
 def test_read_records_goes_on_after_a_bad_record_and_ends_at_damage(tmp_path):
@@ -135,7 +140,7 @@ def test_read_records_goes_on_after_a_bad_record_and_ends_at_damage(tmp_path):
     assert good.name == "b" and bad.place == {"path": path, "record": 2}
     assert "this record and those after it cannot be read" in bad.problem
     with pytest.raises(ValueError, match="this record and those after it"):
-        decode(bad, 100)
+        _decode(bad, 100)
 
 
 def test_read_records_refuses_another_schema_version(tmp_path, monkeypatch):
@@ -150,21 +155,20 @@ def _picture(path):
     return Picture({"path": str(path)}, str(path), "x", path.read_bytes())
 
 
-def test_decode_looks_at_the_size_first(tmp_path, monkeypatch):
-    # 16,900 × 16,900 pixels are past Pillow's own limit of 1.8e8; as one bit each, quick to write.
-    Image.new("1", (16_900, 16_900)).save(tmp_path / "large.png")
+def test_picture_size_is_that_of_the_head(tmp_path):
+    # 16,900 × 16,899 pixels are past Pillow's own limit of 1.8e8; as one bit each, quick to write.
+    Image.new("1", (16_900, 16_899)).save(tmp_path / "large.png")
     limit = Image.MAX_IMAGE_PIXELS
-    monkeypatch.setattr(batch_pictures, "decode_picture", None)  # It would be called too late.
-    with pytest.raises(ValueError, match=r"large.png has .* = 285,610,000 .*limit of 285,609,999"):
-        decode(_picture(tmp_path / "large.png"), 285_609_999)
-    with pytest.raises(ValueError, match="more than the 16,777,216 that are predicted in one pass"):
-        decode(_picture(tmp_path / "large.png"), 285_610_000)
+    large = _picture(tmp_path / "large.png")
+    with pytest.raises(ValueError, match=r"large.png has .* = 285,593,100 .*limit of 285,593,099"):
+        batch_pictures.picture_size(large, 285_593_099)
+    assert batch_pictures.picture_size(large, 285_593_100) == (16_900, 16_899)
     assert Image.MAX_IMAGE_PIXELS == limit
 
 
 def test_decode_names_a_file_that_is_no_picture(folder):
     with pytest.raises(ValueError, match=r"text\.txt cannot be read as a picture"):
-        decode(_picture(folder / "text.txt"), 100)
+        _decode(_picture(folder / "text.txt"), 100)
 
 
 def test_shards_of_a_conversion_are_read_in_order(tmp_path):
@@ -176,4 +180,4 @@ def test_shards_of_a_conversion_are_read_in_order(tmp_path):
     conversion.write_split(read, sources, str(tmp_path), "train", num_shards=2)
     found = list(read_records(list_shards(f"{tmp_path}/train-*")))
     assert [x.name for x in found] == ["p_0", "p_2", "p_4", "p_1", "p_3"]
-    assert [decode(x, 12)[0, 0, 0] for x in found] == [0, 2, 4, 1, 3]
+    assert [_decode(x, 12)[0, 0, 0] for x in found] == [0, 2, 4, 1, 3]

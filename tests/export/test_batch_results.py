@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import batch_results
+from export import batch_parts, batch_results
 from export.batch_pictures import Picture
+from export.large_pictures import Tiling
 from rpe_tf.saved_model import BoundaryDetector, Segmenter, SemanticSegmenter
 
 
@@ -27,8 +28,9 @@ def test_a_picture_too_large_for_the_memory_fails_alone(error, message):
 
     content = tf.io.encode_png(np.zeros([4, 6, 3], np.uint8)).numpy()
     picture = Picture({"path": "in/a.png"}, "in/a.png", "a", content)
-    answer = batch_results.answer(Full(None), picture, [], 10**6)
-    assert message in answer.problem and answer.found is None
+    wanted = batch_results.Wanted("out", ["json"], "model", Tiling())
+    answer = batch_parts.answer(Full(None), picture, wanted)
+    assert message in answer.problem and not answer.results
 
 
 @pytest.mark.parametrize(
