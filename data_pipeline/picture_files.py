@@ -14,7 +14,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 # What Pillow's decoders raise on files that are cut off, spoilt, or far too large.
 DECODER_ERRORS = (
-    *(OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error),
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError),
+    *(OverflowError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
 # Where a PNG file says how many bits its samples have.

@@ -15,7 +15,10 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 _BAND_ROWS = 256
-_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+_ERRORS = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError),
+    *(OverflowError, struct.error, zlib.error),
+)
 _ORIENTATION = ExifTags.Base.Orientation
 _QUARTER_TURNS = (5, 6, 7, 8)  # of the EXIF orientations, those that swap the sides
 

@@ -232,6 +232,8 @@ def _require_values(path: str, what: str, entry: Any, kinds: Mapping[str, Any]) 
 
 
 def _is_value(value: Any, kind: Any) -> bool:
+    if isinstance(value, bool):  # Which Python counts among the whole numbers.
+        return False
     # Beyond 64 bits a whole number fits no array.
     return isinstance(value, kind) and (not isinstance(value, int) or abs(value) < 2**63)
 

@@ -131,7 +131,11 @@ def _serve(pipe):
         pipe.send("ready")
         while True:
             name, seed = pipe.recv()
-            pipe.send(tuple(run_case(KINDS[name], seed, folder)))
+            try:
+                outcome = run_case(KINDS[name], seed, folder)
+            except Exception as error:
+                outcome = "fault", f"the fuzzer itself: {error!r}"
+            pipe.send(tuple(outcome))
 
 
 if __name__ == "__main__":

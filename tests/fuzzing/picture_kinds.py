@@ -123,7 +123,11 @@ def _two_readers(path):
     """Pixels as the exports' reader and as the converters' give them; they must agree."""
     height, width = raw_picture.picture_size(path, _MAX_PIXELS)
     raw_path = f"{path}.raw"
-    raw_picture._decode(path, raw_path)
+    limit = Image.MAX_IMAGE_PIXELS
+    try:
+        raw_picture._decode(path, raw_path)  # By a process of its own, which has no limit.
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
     pixels = np.fromfile(raw_path, np.uint8)
     if len(pixels) != height * width * 3:
         raise AssertionError(f"{len(pixels)} bytes of {height} x {width} pixels")

@@ -46,6 +46,18 @@ def test_read_ground_truth(tmp_path):
         ({"images": [], "annotations": []}, "has no pictures"),
         ({"images": [{"id": 1}], "annotations": []}, r"images\[0\] lacks file_name, height, width"),
         ({"images": [5], "annotations": []}, r"images\[0\] must be a dict"),
+        ({"images": 5, "annotations": []}, "lists images and annotations"),
+        (
+            {"images": [{**_IMAGE, "file_name": 5}], "annotations": []},
+            "file_name of .* cannot be 5",
+        ),
+        ({"images": [{**_IMAGE, "id": []}], "annotations": []}, r"id of images\[0\] cannot be"),
+        (
+            {"images": [{**_IMAGE, "height": True}], "annotations": []},
+            "height of .* cannot be True",
+        ),
+        ({"images": [{**_IMAGE, "height": 0}], "annotations": []}, "must have 1 to 178,956,970"),
+        ({"images": [{**_IMAGE, "width": 10**8}], "annotations": []}, "must have 1 to 178,956,970"),
         ({"images": [_IMAGE, {**_IMAGE, "id": 8}], "annotations": []}, "two pictures named a.b"),
         ({"images": [_IMAGE], "annotations": [{"image_id": 7}]}, "lacks category_id"),
         (
