@@ -84,7 +84,8 @@ def training_dataset(
       Dict of `image` uint8 [B, H, W, 3], `instance` and `semantic` int32 [B, H, W], `name` string
       [B], `seed` int32 [B, 2], made of (seed, n) alone: a random draw with it does not depend on
       how the stream is shared out; if `boundary_agreement` is given also `boundary` int32 [B, H,
-      W]: 1 boundary, 0 none, -1 void, made of the instance map where there are no annotators.
+      W]: 1 boundary, 0 none, -1 void, made of the instance map where there are no annotators, and
+      void where that is.
 
     Raises:
       ValueError: there are no shards, or a number is out of its range.
@@ -227,7 +228,9 @@ def _numbered_example(
     example = schema.parse_example(record) | {"seed": example_seed}
     if boundary_agreement is not None:
         drawn = _annotator_boundary(record, example["instance"])
-        example["boundary"] = boundary_label(drawn, boundary_agreement, example_seed)
+        boundary = boundary_label(drawn, boundary_agreement, example_seed)
+        # Of what is unknown it is unknown too whether a boundary runs through it.
+        example["boundary"] = tf.where(example["instance"] < 0, -1, boundary)
     return example
 
 

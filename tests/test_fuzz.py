@@ -68,6 +68,7 @@ def test_run_case_tells_faults(tmp_path, monkeypatch, read, is_checked, verdict,
 def test_is_same_compares_type_shape_and_value():
     value = (np.int32([[1]]), ["a", None])
     assert is_same(value, (np.int32([[1]]), ["a", None]))
+    assert not is_same((None,), (np.int32([[1]]),))
     for other in (
         *((np.int64([[1]]), ["a", None]), (np.int32([1]), ["a", None])),
         *((np.int32([[2]]), ["a", None]), (np.int32([[1]]), ["a", 0]), (np.int32([[1]]),)),

@@ -110,6 +110,19 @@ def test_training_dataset_has_boundaries_on_request(shards):
     assert "boundary" not in plain.element_spec
 
 
+def test_training_dataset_has_no_boundary_to_learn_where_the_map_is_void(tmp_path):
+    instance = np.array([[0, 0, -1, 1, 1, 2]], np.int32)
+    path = str(tmp_path / "void.tfrecord")
+    with tf.io.TFRecordWriter(path) as writer:
+        picture = LabelledPicture(np.zeros([1, 6, 3], np.uint8), instance)
+        writer.write(schema.encode_example(picture, "void"))
+    dataset = input_pipeline.training_dataset(
+        [path], num_examples=[1], batch_size=1, seed=0, boundary_agreement="1"
+    )
+    # The pixel of 1 beside 2 is boundary; void, which may hide another, is void.
+    assert next(iter(dataset))["boundary"][0].numpy().tolist() == [[0, 0, -1, 0, 1, 0]]
+
+
 def test_training_dataset_moves_boundaries_with_the_picture(shards):
     paths, _, drawn = shards
     dataset = input_pipeline.training_dataset(

@@ -85,9 +85,10 @@ def _judge(kind, found, expected, is_whole):
 
 def is_same(first, second):
     """Whether two answers are equal: arrays in type, shape and value."""
-    if isinstance(first, np.ndarray):
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
         return (
-            isinstance(second, np.ndarray)
+            isinstance(first, np.ndarray)
+            and isinstance(second, np.ndarray)
             and (first.dtype, first.shape) == (second.dtype, second.shape)
             and bool((first == second).all())
         )
