@@ -1,12 +1,14 @@
-"""Label maps as PNG files: instance ids or classes, void 255 in files of 8 bits, 65535 of 16."""
+"""Label maps as files: instance ids or classes, void 255 in files of 8 bits, 65535 of 16."""
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 _VOID_8_BIT, _VOID_16_BIT = 255, 65535
 # Where a PNG file says how many bits its samples have.
 _DEPTH_BYTE = 24
 _SIXTEEN_BITS = ("I", "I;16", "I;16B")
+TIFF_ENDS = (".tif", ".tiff")
 
 
 def open_sound(path: str) -> Image.Image:
@@ -51,3 +53,30 @@ def read_label_png(path: str) -> np.ndarray:
         return labels
     void = _VOID_16_BIT if mode in _SIXTEEN_BITS else _VOID_8_BIT
     return np.where(labels == void, -1, labels)
+
+
+def read_label_map(path: str) -> np.ndarray:
+    """Returns the numbers of a label map, PNG or TIFF, [H, W] int64, void as −1.
+
+    A TIFF of 32 bits, as `predict_main` writes it for more than 65,534 instances, has no void.
+
+    Raises:
+      ValueError: as `read_label_png`; of a TIFF, if it has other than one channel of whole numbers
+        ≥ 0 of 8, 16 or 32 bits.
+    """
+    if not path.lower().endswith(TIFF_ENDS):
+        return read_label_png(path)
+    try:
+        labels = tifffile.imread(path)
+    except Exception as error:  # as above
+        raise ValueError(f"{path} cannot be read as a label map ({error})") from error
+    if labels.ndim != 2 or labels.dtype.kind not in "ui" or labels.dtype.itemsize > 4:
+        raise ValueError(
+            f"{path} must have one channel of whole numbers of 8, 16 or 32 bits, got "
+            f"{labels.dtype} of shape {list(labels.shape)}"
+        )
+    void = {1: _VOID_8_BIT, 2: _VOID_16_BIT}.get(labels.dtype.itemsize)
+    labels = labels.astype(np.int64)
+    if labels.min(initial=0) < 0:
+        raise ValueError(f"{path} has numbers below 0; 0 is background, 1, 2, … are instances")
+    return labels if void is None else np.where(labels == void, -1, labels)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rpe_tf.metrics import average_precision, coco_files, matching, mean_iou, proposal_recall
-from rpe_tf.metrics.label_png import read_label_png
+from rpe_tf.metrics.label_png import read_label_map
 from rpe_tf.metrics.mask_overlap import Overlap, overlap, scores_of
 from rpe_tf.metrics.object_files import (
     Item,
@@ -151,7 +151,7 @@ def read_classes(item: Item) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       ValueError: naming the file that is wrong.
     """
-    truth, predicted = read_label_png(item.truth), read_label_png(item.predicted)
+    truth, predicted = read_label_map(item.truth), read_label_map(item.predicted)
     require_size(item, predicted.shape, truth.shape)
     known = predicted[truth >= 0]
     if known.size and known.min() < 0:

@@ -8,7 +8,7 @@ import numpy as np
 
 from rpe_tf.metrics import coco_files
 from rpe_tf.metrics.class_votes import vote_classes
-from rpe_tf.metrics.label_png import read_label_png
+from rpe_tf.metrics.label_png import TIFF_ENDS, read_label_map
 
 RECORDS_FILE = "predictions.json"
 _RECORDS_PART = re.compile(r"predictions-(\d{5})-of-(\d{5})\.json")
@@ -65,10 +65,10 @@ def list_items(
 
     Args:
       predictions: a folder of `<name>_instances.png` (`<name>_semantic.png` in the semantic task)
-        or else `<name>.png`, with `predictions.json`, or the whole set of
-        `predictions-00000-of-00004.json` and so on, in place of the instances where there is one;
+        or else `<name>.png` (.tif in place of .png), with `predictions.json`, or the whole set
+        of `predictions-00000-of-00004.json` and so on, in place of the instances where there is one;
         or a json of records.
-      ground_truth: a folder of `<name>.png`, or a COCO json.
+      ground_truth: a folder of `<name>.png` or .tif, or a COCO json.
       task: proposals, semantic or instances.
       ground_truth_classes: a folder of `<name>.png`, the true classes.
       names: a text file with a name a line: those pictures only.
@@ -109,10 +109,10 @@ def _list_truth(ground_truth: str, classes: str | None, is_semantic: bool) -> li
         ]
     if is_semantic and classes is not None:
         ground_truth, classes = classes, None
-    files = _png_files(ground_truth)
+    files = _label_files(ground_truth)
     if not files:
-        raise ValueError(f"{ground_truth} has no .png files, so there are no pictures to score")
-    class_files = {} if classes is None else _png_files(classes)
+        raise ValueError(f"{ground_truth} has no .png or .tif files, so no pictures to score")
+    class_files = {} if classes is None else _label_files(classes)
     missing = [name for name in files if name not in class_files]
     if classes is not None and missing:
         raise ValueError(f"{classes} lacks {missing[0]}.png, the classes of {files[missing[0]]}")
@@ -161,7 +161,7 @@ def _records_paths(predictions: str, is_semantic: bool) -> list[str]:
 def _with_png(
     items: list[Item], predictions: str, ground_truth: str, is_semantic: bool
 ) -> list[Item]:
-    files = _png_files(predictions)
+    files = _label_files(predictions)
     suffix = _SEMANTIC if is_semantic else _INSTANCES
     found = []
     for item in items:
@@ -177,12 +177,16 @@ def _with_png(
     return found
 
 
-def _png_files(folder: str) -> dict[str, str]:
-    """Returns the path of each PNG file by its name without suffix."""
+def _label_files(folder: str) -> dict[str, str]:
+    """Returns the path of each PNG file, else TIFF file, by its name without suffix."""
     if not os.path.isdir(folder):
         raise ValueError(f"{folder} is no folder, and no json file")
-    files = sorted(x for x in os.listdir(folder) if x.lower().endswith(".png"))
-    return {file[: -len(".png")]: os.path.join(folder, file) for file in files}
+    found = {}
+    for file in sorted(os.listdir(folder)):
+        name, end = os.path.splitext(file)
+        if end.lower() == ".png" or (end.lower() in TIFF_ENDS and name not in found):
+            found[name] = os.path.join(folder, file)
+    return found
 
 
 def read_truth(item: Item) -> Objects:
@@ -192,7 +196,7 @@ def read_truth(item: Item) -> Objects:
       ValueError: naming the file that is wrong.
     """
     if item.picture is None:
-        instance = read_label_png(item.truth)
+        instance = read_label_map(item.truth)
         classes = _vote(instance, item.truth, item.truth_classes)
         present = np.unique(instance[instance > 0])
         if classes is not None and not classes[present - 1].all():
@@ -222,7 +226,7 @@ def read_predicted(item: Item, size: tuple[int, int]) -> Objects:
       ValueError: naming the file that is wrong or of another size.
     """
     if item.records is None:
-        instance = read_label_png(item.predicted)
+        instance = read_label_map(item.predicted)
         require_size(item, instance.shape, size)
         classes = _vote(instance, item.predicted, item.predicted_classes)
         return Objects(instance, classes, None, None)
@@ -257,7 +261,7 @@ def _vote(instance: np.ndarray, path: str, class_path: str | None) -> np.ndarray
     """Returns the most frequent class > 0 of ids 1, 2, …; 0 where an id has none."""
     if class_path is None:
         return None
-    semantic = read_label_png(class_path)
+    semantic = read_label_map(class_path)
     if semantic.shape != instance.shape:
         raise ValueError(
             f"{class_path} must have the size of {path}, {instance.shape}, got {semantic.shape}"

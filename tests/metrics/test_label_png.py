@@ -1,11 +1,12 @@
-"""Label PNGs of every kind, written by Pillow and read back."""
+"""Label maps of every kind, written by Pillow and tifffile and read back."""
 
 import numpy as np
 import pytest
+import tifffile
 from bit_flips import check_flips, small_png
 from PIL import Image
 
-from rpe_tf.metrics.label_png import read_label_png
+from rpe_tf.metrics.label_png import read_label_map, read_label_png
 
 
 def _save(path, values, mode=None):
@@ -99,3 +100,33 @@ def test_refuses_grey_of_few_bits(tmp_path):
 
 def test_every_flipped_bit_is_found(tmp_path):
     check_flips(tmp_path / "a.png", small_png(), read_label_png)
+
+
+@pytest.mark.parametrize("dtype, void", [(np.uint8, 255), (np.uint16, 65535), (np.uint32, None)])
+def test_read_label_map_of_tiff(tmp_path, dtype, void):
+    values = np.array([[0, 7], [254, np.iinfo(dtype).max]], dtype)
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    last = -1 if void else 2**32 - 1
+    assert read_label_map(str(tmp_path / "a.tif")).tolist() == [[0, 7], [254, last]]
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (np.zeros([2, 2], np.float32), "must have one channel .* got float32"),
+        (np.zeros([2, 2, 3], np.uint8), r"of shape \[2, 2, 3\]"),
+        (np.array([[0, -1]], np.int32), "has numbers below 0"),
+    ],
+)
+def test_read_label_map_refuses_other_tiff(tmp_path, values, message):
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    with pytest.raises(ValueError, match=rf"a\.tif .*{message}|a\.tif {message}"):
+        read_label_map(str(tmp_path / "a.tif"))
+
+
+def test_read_label_map_names_what_is_no_tiff_and_reads_png(tmp_path):
+    (tmp_path / "a.tif").write_text("no picture")
+    with pytest.raises(ValueError, match=r"a\.tif cannot be read as a label map"):
+        read_label_map(str(tmp_path / "a.tif"))
+    path = _save(tmp_path / "a.png", np.array([[3, 255]], np.uint8))
+    assert read_label_map(path).tolist() == [[3, -1]]

@@ -280,7 +280,9 @@ def _fault_float(folder):
 def _fault_rle(folder):
     record = {"file_name": "b.png", "segmentation": rle_encode(np.zeros((3, 3), bool))}
     (folder / "out/predictions.json").write_text(json.dumps([record]))
-    return "predictions.json: a record of picture 'b.png' must have masks of 4x4"
+    return (
+        "predictions.json: a record of picture 'b.png' has a spoilt segmentation (it must have 4x4"
+    )
 
 
 def _fault_unknown(folder):
@@ -292,7 +294,7 @@ def _fault_unknown(folder):
 def _fault_empty(folder):
     for path in (folder / "truth").iterdir():
         path.unlink()
-    return "truth has no .png files"
+    return "truth has no .png or .tif files"
 
 
 _FAULTS = (_fault_missing, _fault_size, _fault_float, _fault_rle, _fault_unknown, _fault_empty)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from rpe_tf.metrics.object_files import list_items, read_predicted, read_truth
@@ -59,6 +60,18 @@ def test_list_items_reads_the_json_of_the_folder(folder):
         items = _list(folder, predictions=predictions)
         assert [item.records for item in items] == [[record], []]
         assert items[0].predicted.endswith("predictions.json")
+
+
+def test_list_items_takes_tiff_where_there_is_no_png(folder):
+    labels = np.array([[0, 70_000, 0], [5, 0, 0]], np.uint32)
+    for name in "ab":
+        tifffile.imwrite(folder / f"out/{name}_instances.tif", labels)
+    item = _list(folder)[1]
+    assert item.predicted.endswith("b_instances.tif")
+    found = read_predicted(item, (2, 3))
+    np.testing.assert_array_equal(found.objects, labels)
+    _png(folder / "out/b_instances.png", [[0, 0, 0], [0, 0, 0]])
+    assert _list(folder)[1].predicted.endswith("b_instances.png")
 
 
 def test_list_items_reads_all_parts_of_a_batch(folder):
