@@ -66,8 +66,8 @@ def list_items(
     Args:
       predictions: a folder of `<name>_instances.png` (`<name>_semantic.png` in the semantic task)
         or else `<name>.png` (.tif in place of .png), with `predictions.json`, or the whole set
-        of `predictions-00000-of-00004.json` and so on, in place of the instances where there is one;
-        or a json of records.
+        of `predictions-00000-of-00004.json` and so on, in place of the instances where there is
+        one; or a json of records.
       ground_truth: a folder of `<name>.png` or .tif, or a COCO json.
       task: proposals, semantic or instances.
       ground_truth_classes: a folder of `<name>.png`, the true classes.
