@@ -111,7 +111,9 @@ def _list_truth(ground_truth: str, classes: str | None, is_semantic: bool) -> li
         ground_truth, classes = classes, None
     files = _label_files(ground_truth)
     if not files:
-        raise ValueError(f"{ground_truth} has no .png or .tif files, so no pictures to score")
+        raise ValueError(
+            f"{ground_truth} has no .png or .tif files, so there are no pictures to score"
+        )
     class_files = {} if classes is None else _label_files(classes)
     missing = [name for name in files if name not in class_files]
     if classes is not None and missing:
