@@ -23,6 +23,7 @@ _CELL, _STRUCT, _OBJECT, _TEXT, _SPARSE = 1, 2, 3, 4, 5
 _NUMBERS = range(6, 16)
 _IS_COMPLEX = 0x800
 _MAX_DIMENSIONS, _MAX_DEPTH = 32, 16
+_MAX_BYTES = 2**31
 
 
 def require_sound(content: bytes) -> None:
@@ -47,10 +48,21 @@ def require_sound(content: bytes) -> None:
             raise ValueError("it is cut off")
         place += _TAG_BYTES + size
         if kind == _COMPRESSED:
-            kind, data, _ = _element(zlib.decompress(data), 0, order)
+            kind, data, _ = _element(_unpacked(data), 0, order)
         if kind != _MATRIX:
             raise ValueError(f"a variable of unknown type {kind}")
         _require_matrix(data, order, 0)
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Returns what is compressed in data, its checksum found to be right."""
+    stream = zlib.decompressobj()
+    unpacked = stream.decompress(data, _MAX_BYTES)
+    if len(unpacked) == _MAX_BYTES:
+        raise ValueError(f"a variable of more than the format's limit of {_MAX_BYTES:,} bytes")
+    if not stream.eof:
+        raise ValueError("a variable is cut off")
+    return unpacked
 
 
 def _element(data: bytes, place: int, order: str) -> tuple[int, bytes, int]:

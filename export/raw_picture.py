@@ -24,7 +24,7 @@ _QUARTER_TURNS = (5, 6, 7, 8)  # of the EXIF orientations, those that swap the s
 
 
 def picture_size(path: str, max_pixels: int) -> tuple[int, int]:
-    """Returns (H, W) in pixels of a picture as a viewer shows it; reads its head alone.
+    """Returns (H, W) in pixels of a picture as a viewer shows it; refuses by its head alone.
 
     Raises:
       ValueError: naming the file, if it is no picture, or has more than max_pixels pixels.
@@ -32,7 +32,9 @@ def picture_size(path: str, max_pixels: int) -> tuple[int, int]:
     try:
         with _open(path) as picture:
             width, height = picture.size
-            is_turned = picture.getexif().get(_ORIENTATION, 1) in _QUARTER_TURNS
+            # First of all: of a PNG, Pillow decodes the pixels to find an orientation behind them.
+            if width * height <= max_pixels:
+                is_turned = picture.getexif().get(_ORIENTATION, 1) in _QUARTER_TURNS
     except _ERRORS as error:
         raise ValueError(_unreadable(path, error)) from error
     if width * height > max_pixels:

@@ -51,19 +51,28 @@ def restore_export(export_dir: str) -> tuple[TrainedRun, dict]:
     try:
         with open(path, encoding="utf-8") as file:
             info = json.load(file)
-    except (OSError, ValueError) as error:
+        settings, step, metrics = (info[key] for key in ("settings", "step", "metrics"))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(
             f"{path} cannot be read ({error}); give a folder written by export.export_main"
         ) from error
-    model = _build(folder, info["settings"])
+    model = _build(folder, settings)
     report = initialize(model, folder)
     if report.left:
         raise ValueError(f"{folder} has no weights for {report.left}; it is of another version")
-    return TrainedRun(info["settings"], model, info["step"]), info["metrics"]
+    return TrainedRun(settings, model, step), metrics
 
 
-def _build(folder: str, settings: dict) -> keras.Model:
+def _build(folder: str, settings: object) -> keras.Model:
+    if not isinstance(settings, dict) or not {"task", "model", "read_out"} <= settings.keys():
+        raise ValueError(f"{folder} must state its task, model and read_out; it is no run of ours")
     task = settings["task"]
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise ValueError(f"{folder} was trained for task {task!r}; known here are {sorted(TASKS)}")
-    return TASKS[task].build_model(**settings["model"])
+    try:
+        return TASKS[task].build_model(**settings["model"])
+    except (TypeError, KeyError, AttributeError) as error:  # Of names and types.
+        raise ValueError(
+            f"{folder}: the settings of its model do not fit this version of rpe_tf ({error}); use "
+            "the one that wrote them"
+        ) from error

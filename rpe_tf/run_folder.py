@@ -37,7 +37,8 @@ def read_settings(run_dir: str) -> dict:
 
     Raises:
       FileNotFoundError: if run_dir holds no run.
-      ValueError: if its settings were written in a format this version does not know.
+      ValueError: if its settings are no JSON object, or were written in a format this version does
+        not know.
     """
     path = os.path.join(run_dir, "settings.json")
     if not tf.io.gfile.exists(path):
@@ -45,8 +46,7 @@ def read_settings(run_dir: str) -> dict:
             f"{run_dir} holds no run ({path} is missing); train one with "
             f"`python train_main.py --run_dir={run_dir} …`"
         )
-    with tf.io.gfile.GFile(path) as file:
-        settings = json.load(file)
+    settings = _read_object(run_dir, "settings.json")
     if settings.get("format") != SETTINGS_FORMAT:
         raise ValueError(
             f"{path} has format {settings.get('format')}, this version reads {SETTINGS_FORMAT}; "
@@ -74,9 +74,13 @@ def read_out_arguments(run_dir: str) -> dict:
 
     Raises:
       FileNotFoundError: if run_dir holds no run.
-      ValueError: as `read_settings`, or if read_out.json is no JSON object.
+      ValueError: as `read_settings`, or if settings.json has no read-out or read_out.json is no JSON
+        object.
     """
-    return read_settings(run_dir)["read_out"] | read_found(run_dir)
+    given = read_settings(run_dir).get("read_out")
+    if not isinstance(given, dict):
+        raise ValueError(f"{run_dir}/settings.json must have an object read_out, got {given!r:.80}")
+    return given | read_found(run_dir)
 
 
 def write_best(run_dir: str, figure: str, value: float, step: int) -> None:
@@ -149,10 +153,10 @@ def _read_object(run_dir: str, name: str) -> dict:
     path = os.path.join(run_dir, name)
     if not tf.io.gfile.exists(path):
         return {}
-    with tf.io.gfile.GFile(path) as file:
+    with tf.io.gfile.GFile(path, "rb") as file:
         try:
-            content = json.load(file)
-        except ValueError as error:
+            content = json.loads(file.read())
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is no JSON ({error}); train the run to its end") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is no JSON object; train the run to its end")
