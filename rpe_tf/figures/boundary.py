@@ -102,7 +102,7 @@ def draw_run(
         pattern names shards.
     """
     run = restore_run(run_dir)
-    paths = shards.list_shards(pattern or _first_eval_shards(run_dir))
+    paths = shards.list_shards(pattern or first_eval_shards(run_dir))
     os.makedirs(output_dir, exist_ok=True)
     in_output = functools.partial(os.path.join, output_dir)
     written = [in_output("disc.png"), in_output("code.json")]
@@ -115,7 +115,7 @@ def draw_run(
     code = {
         "steps": {"before": None, **run.steps},
         "within_px": boundary_code.WITHIN_PX,
-        "discs": _scores(run, [_disc_moments(run, False), _disc_moments(run, True)]),
+        "discs": disc_scores(run),
         "pictures": _scores(run, [halves]),
     }
     run_folder.write_json(in_output("code.json"), code)
@@ -144,12 +144,22 @@ def draw_picture(
     return _stacked(sheets)
 
 
-def draw_disc(run: TrainedRun) -> Image.Image:
-    """Returns Fig. 14: discs dark on light and light on dark, and each branch's embedding."""
-    discs = [
+def disc_pictures() -> list[np.ndarray]:
+    """Returns the discs of Fig. 14, dark on light and light on dark, [H, W, 3] uint8."""
+    return [
         boundary_code.disc_picture(_DISC_RADIUS_PX, contrast, _DISC_CENTRE_PX)
         for contrast in (-_DISC_CONTRAST, _DISC_CONTRAST)
     ]
+
+
+def disc_scores(run: TrainedRun) -> dict:
+    """Returns R² of orientation and signed distance round discs, by stage and branch."""
+    return _scores(run, [_disc_moments(run, False), _disc_moments(run, True)])
+
+
+def draw_disc(run: TrainedRun) -> Image.Image:
+    """Returns Fig. 14: discs dark on light and light on dark, and each branch's embedding."""
+    discs = disc_pictures()
     embeddings = [run.embeddings(image) for image in discs]
     sheets = []
     for stage in run.embed:
@@ -209,7 +219,12 @@ def _draw_pictures(
     return written, halves
 
 
-def _first_eval_shards(run_dir: str) -> str:
+def first_eval_shards(run_dir: str) -> str:
+    """Returns the first pattern of a run's eval_shards.
+
+    Raises:
+      ValueError: if it has none.
+    """
     patterns = run_folder.read_settings(run_dir)["data"]["eval_shards"]
     if not patterns:
         raise ValueError(f"the run in {run_dir} has no eval_shards; name pictures by --shards")
