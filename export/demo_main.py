@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
     try:
         from export import demo_page
     except ModuleNotFoundError as error:
-        raise ValueError(f"the page needs {error.name}: pip install 'rpe-tf[demo]'") from error
+        raise ValueError(f"the page needs {error.name}: pip install '.[demo]'") from error
     segmenter = exploration.open_segmenter(_MODEL.value)
     own = exploration.own_parameters(_MODEL.value)
     exploration.warm_up(segmenter, own)
