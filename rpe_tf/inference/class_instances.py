@@ -7,8 +7,8 @@ import tensorflow as tf
 from rpe_tf.inference import instance_scoring
 from rpe_tf.inference.components import connected_components
 from rpe_tf.inference.grouping import MAX_REPRESENTATIVES, MODE_COSINE, unit_or_zero
-from rpe_tf.inference.instance_tables import boxes, count, mean_by_instance
-from rpe_tf.inference.mode_assignment import assign_to_modes, find_modes
+from rpe_tf.inference.instance_tables import boxes_of_pixels, count, mean_by_instance
+from rpe_tf.inference.mode_assignment import assign_to_modes, find_modes, one_at_least
 from rpe_tf.inference.score_threshold import keep_scored
 from rpe_tf.inference.votes import vote_classes
 
@@ -76,28 +76,30 @@ def read_out_classed(
     instance_scoring.check_scorer(scorer)
     size = tf.shape(embedding)[:2]
     semantic = tf.argmax(logit, axis=-1, output_type=tf.int32)
-    pixels = unit_or_zero(tf.reshape(embedding, [-1, embedding.shape[-1]]))
-    # Zero vectors belong to no group, and pull nobody.
-    pixels *= tf.cast(tf.reshape(semantic, [-1, 1]) > 0, tf.float32)
+    place, classes = _foreground(semantic)
+    pixels = unit_or_zero(tf.gather(tf.reshape(embedding, [-1, embedding.shape[-1]]), place))
+    # A zero vector belongs to no group, and pulls nobody: of a picture without foreground.
+    pixels *= tf.cast(classes[:, tf.newaxis] > 0, tf.float32)
     groups = find_modes(
-        *(pixels, concentration),
-        max_loops=max_loops,
-        mode_cosine=mode_cosine,
-        min_area=min_area,
+        *(pixels, concentration), max_loops=max_loops, mode_cosine=mode_cosine, min_area=min_area
     )
     assigned = assign_to_modes(pixels, groups.modes, min_area)
     group_id = tf.where(assigned.mode < assigned.num_modes, assigned.mode + 1, 0)
-    group_id = tf.reshape(group_id, size)
-    instance, areas = _instances(group_id, assigned.num_modes, min_area, split_components)
-    votes = vote_classes(instance, semantic, tf.size(areas), num_classes)
-    found_boxes = boxes(instance, tf.size(areas))
-    ids = tf.reshape(instance, [-1])
+    group_map = tf.reshape(tf.scatter_nd(place[:, tf.newaxis], group_id, [size[0] * size[1]]), size)
+    instance, areas = _instances(group_map, assigned.num_modes, min_area, split_components)
+    ids = tf.gather(tf.reshape(instance, [-1]), place)
+    votes = vote_classes(ids, classes, tf.size(areas), num_classes)
+    found_boxes = boxes_of_pixels(ids, place, size, tf.size(areas))
+    largest = areas
+    if not split_components:
+        largest = instance_scoring.largest_part(instance, tf.size(areas))
+    logits = tf.gather(tf.reshape(logit, [-1, num_classes]), place)
     features = instance_scoring.instance_features(
         boxes=found_boxes,
         areas=areas,
-        connectedness=_connectedness(instance, group_id, areas, split_components),
+        connectedness=_connectedness(ids, group_id, areas, largest),
         agreement=votes.agreement,
-        probability=_probability(logit, ids, areas, votes.classes),
+        probability=_probability(logits, ids, areas, votes.classes),
         cosine=mean_by_instance(assigned.cosine, ids, areas),
         picture_size=size,
     )
@@ -114,6 +116,17 @@ def read_out_classed(
         converged=groups.converged,
     )
     return keep_scored(found, min_score)
+
+
+def _foreground(semantic: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns place [P] in the map, row by row, and class [P] of its pixels that have one.
+
+    All but the maps is computed of these: the background would be most of the work. Without any
+    it is one pixel of class 0, as no tensor may be empty.
+    """
+    classes = tf.reshape(semantic, [-1])
+    place = tf.cast(tf.where(one_at_least(classes > 0))[:, 0], tf.int32)
+    return place, tf.gather(classes, place)
 
 
 def _instances(
@@ -166,17 +179,16 @@ def _grow(instance: tf.Tensor, is_foreground: tf.Tensor) -> tf.Tensor:
 
 
 def _connectedness(
-    instance: tf.Tensor, group_id: tf.Tensor, areas: tf.Tensor, split_components: bool
+    ids: tf.Tensor, group_id: tf.Tensor, areas: tf.Tensor, largest: tf.Tensor
 ) -> tf.Tensor:
-    """Returns the pixels of the largest connected part over those of the group, [K] in [0, 1]."""
-    largest = areas
-    if not split_components:
-        largest = instance_scoring.largest_part(instance, tf.size(areas))
-    ids = tf.reshape(group_id, [-1])
-    group_areas = count(ids, tf.reduce_max(ids) + 1)
+    """Returns the pixels of the largest connected part over those of the group, [K] in [0, 1].
+
+    Ids of instances and of groups are those of the pixels of the foreground.
+    """
+    group_areas = count(group_id, tf.reduce_max(group_id) + 1)
     # A mean, as pixels of other groups may have been taken in.
-    of_pixels = tf.cast(tf.gather(group_areas, ids), tf.float32)
-    whole = mean_by_instance(of_pixels, tf.reshape(instance, [-1]), areas)
+    of_pixels = tf.cast(tf.gather(group_areas, group_id), tf.float32)
+    whole = mean_by_instance(of_pixels, ids, areas)
     return tf.minimum(tf.cast(largest, tf.float32) / whole, 1.0)
 
 
@@ -185,7 +197,7 @@ def _probability(
 ) -> tf.Tensor:
     """Returns the mean probability [K] that its pixels give to the class of an instance."""
     num_classes = logit.shape[-1]
-    probability = tf.nn.softmax(tf.reshape(tf.cast(logit, tf.float32), [-1, num_classes]))
+    probability = tf.nn.softmax(tf.cast(logit, tf.float32))
     means = mean_by_instance(probability, ids, areas)
     is_class = classes[:, tf.newaxis] == tf.range(num_classes)
     return tf.reduce_sum(means * tf.cast(is_class, means.dtype), axis=-1)

@@ -49,15 +49,26 @@ def boxes(instance: tf.Tensor, num_instances: tf.Tensor) -> tf.Tensor:
       instance: [H, W] int32 ids in 0..K; each of 1..K has a pixel.
       num_instances: scalar int32, K.
     """
-    rows, columns = tf.meshgrid(
-        tf.range(tf.shape(instance)[0]), tf.range(tf.shape(instance)[1]), indexing="ij"
-    )
     ids = tf.reshape(instance, [-1])
-    corners = [
-        _extent(ids, tf.reshape(position, [-1]), num_instances, tf.shape(instance)[axis])
-        for axis, position in enumerate((rows, columns))
-    ]
-    return tf.stack([corners[0][0], corners[1][0], corners[0][1], corners[1][1]], axis=-1)
+    return boxes_of_pixels(ids, tf.range(tf.size(ids)), tf.shape(instance), num_instances)
+
+
+def boxes_of_pixels(
+    ids: tf.Tensor, place: tf.Tensor, size: tf.Tensor, num_instances: tf.Tensor
+) -> tf.Tensor:
+    """Returns `boxes` of instances that lie within some pixels.
+
+    Args:
+      ids: [P] int32 ids in 0..K; each of 1..K is there.
+      place: [P] int32, of these pixels in the map, row by row.
+      size: [2] int32, H and W of the map.
+      num_instances: scalar int32, K.
+    """
+    (y_min, y_max), (x_min, x_max) = (
+        _extent(ids, position, num_instances, side)
+        for position, side in ((place // size[1], size[0]), (place % size[1], size[1]))
+    )
+    return tf.stack([y_min, x_min, y_max, x_max], axis=-1)
 
 
 def _extent(

@@ -35,7 +35,7 @@ def find_modes(
     Returns:
       Groups of the pixels that were looked at.
     """
-    found = tf.boolean_mask(pixels, _one_at_least(has_direction(pixels)))
+    found = tf.boolean_mask(pixels, one_at_least(has_direction(pixels)))
     stride = (tf.shape(found)[0] + _SAMPLED_PIXELS - 1) // _SAMPLED_PIXELS
     stride = tf.maximum(tf.minimum(stride, min_area // 2), 1)
     return group(
@@ -51,7 +51,7 @@ def has_direction(pixels: tf.Tensor) -> tf.Tensor:
     return tf.reduce_any(pixels != 0, axis=-1)
 
 
-def _one_at_least(is_found: tf.Tensor) -> tf.Tensor:
+def one_at_least(is_found: tf.Tensor) -> tf.Tensor:
     """Returns is_found [N] bool, its first one true if none is: nothing is empty then.
 
     There must be a mode, and other runtimes take an empty tensor's shape otherwise.
@@ -80,7 +80,7 @@ def assign_to_modes(pixels: tf.Tensor, modes: tf.Tensor, min_area: int | tf.Tens
       min_area: pixels a mode must gather.
     """
     is_found = has_direction(pixels)
-    is_looked_at = _one_at_least(is_found)
+    is_looked_at = one_at_least(is_found)
     place = tf.where(is_looked_at)
     found = tf.boolean_mask(pixels, is_looked_at)
     mode, _ = nearest(found, modes)

@@ -20,8 +20,8 @@ def vote_classes(
     """Returns for each instance the class most of its pixels have, background and void aside.
 
     Args:
-      instance: [H, W] int32 ids in 0..K.
-      semantic: [H, W] int32 classes, 0 background, −1 void.
+      instance: [H, W] int32 ids in 0..K, or [P] of some pixels.
+      semantic: likewise, classes, 0 background, −1 void.
       num_instances: scalar int32, K.
       num_classes: C ≥ 2, background included.
 
