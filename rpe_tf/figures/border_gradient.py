@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+from matplotlib import colors
 from matplotlib import pyplot as plt
 
 from rpe_tf.core.pair_loss import pair_loss
@@ -26,6 +27,8 @@ BORDER_PX = 2
 AUTHORS_CONCENTRATION = 100.0
 _DISTANCES_PX = np.arange(1, 11)
 _TITLES = ("without a loop", "with one loop")
+# Of colours, in parts of the largest norm.
+_SCALE = colors.LogNorm(1e-3, 1.0, clip=True)
 
 
 def gradient_norm(
@@ -70,12 +73,22 @@ def border_share(norm: np.ndarray, instance: np.ndarray, within_px: float = BORD
     )
 
 
+def pixels_of_half(norm: np.ndarray) -> int:
+    """Returns the fewest pixels that hold half of a gradient's norm [H, W]; 0 if it is 0."""
+    falling = np.sort(norm, axis=None)[::-1].cumsum()
+    return int(np.searchsorted(falling, 0.5 * falling[-1]) + 1) if falling[-1] > 0 else 0
+
+
 def measure(net: TrainedNet, examples: Sequence[Example]) -> dict:
     """Returns mean shares over the pictures that hold two groups, and in how many the share rises.
 
-    `share_within_2px` is by loop and concentration; `curve` the same by distance, at the net's own.
+    `share_within_2px` is by loop and concentration, and so are the gradient's size and the pixels
+    that hold half of it; `curve` is the share by distance, at the net's own concentration.
+
+    Raises:
+      ValueError: if no picture holds two groups.
     """
-    shares, curves, sizes = [], [], []
+    shares, curves, sizes, halves = [], [], [], []
     for example in examples:
         example, embedding = crop(example, net.predict(example.image)["embedding"])
         labels = net.labels(example.instance)
@@ -84,6 +97,7 @@ def measure(net: TrainedNet, examples: Sequence[Example]) -> dict:
         norms = [gradient_norm(embedding, labels, net.margin, *x) for x in _variants(net)]
         shares.append([border_share(norm, labels) for norm in norms])
         sizes.append([norm.sum() for norm in norms])
+        halves.append([pixels_of_half(norm) for norm in norms])
         curves.append([[border_share(n, labels, px) for px in _DISTANCES_PX] for n in norms[:2]])
     if not shares:
         raise ValueError("no picture of the shards has two groups; give --shards with instances")
@@ -98,6 +112,7 @@ def measure(net: TrainedNet, examples: Sequence[Example]) -> dict:
         "authors_concentration": AUTHORS_CONCENTRATION,
         "share_within_2px": dict(zip(keys, map(float, mean), strict=True)),
         "gradient_size": dict(zip(keys, map(float, np.mean(sizes, axis=0)), strict=True)),
+        "pixels_of_half": dict(zip(keys, map(float, np.mean(halves, axis=0)), strict=True)),
         "share_rises_in": float(np.mean(shares[:, 1] > shares[:, 0])),
         "curve": {
             "distance_px": _DISTANCES_PX.tolist(),
@@ -121,10 +136,11 @@ def draw(stem: str, net: TrainedNet, examples: Sequence[Example]) -> tuple[list[
     panels[0].set_title(f"{num_instances(shown.instance)} true instances", fontsize=9)
     for axes, title, variant in zip(panels[1:3], _TITLES, _variants(net), strict=False):
         norm = gradient_norm(embedding, labels, net.margin, *variant)
-        image = axes.imshow(norm / max(norm.max(), 1e-30), cmap="cividis", vmax=0.5)
-        share = border_share(norm, labels)
-        axes.set_title(f"{title}: {share:.0%} within {BORDER_PX} px", fontsize=9)
-    figure.colorbar(image, ax=panels[2], shrink=0.8, extend="max", label="|∂L/∂x|, largest = 1")
+        image = axes.imshow(norm / max(norm.max(), 1e-30), cmap="cividis", norm=_SCALE)
+        share, half = border_share(norm, labels), pixels_of_half(norm)
+        text = f"{title}: {share:.0%} within {BORDER_PX} px,\nhalf of it in {half} pixels"
+        axes.set_title(text, fontsize=9)
+    figure.colorbar(image, ax=panels[2], shrink=0.8, extend="min", label="|∂L/∂x|, largest = 1")
     for axes in panels[:3]:
         axes.set(xticks=[], yticks=[])
     _draw_curve(panels[3], numbers)

@@ -109,7 +109,9 @@ def draw(
 def _picture(margins: dict[int, dict[int, Feasible]]) -> plt.Figure:
     figure, axes = plt.subplots(figsize=(8, 4.8), layout="constrained")
     for (dim, row), style in zip(margins.items(), STYLES, strict=False):
-        axes.plot(row, [x.value for x in row.values()], **{**style, "marker": None}, linewidth=1.2)
+        axes.plot(
+            list(row), [x.value for x in row.values()], **{**style, "marker": None}, linewidth=1.2
+        )
         for is_known, face in ((True, style["color"]), (False, "white")):
             points = [(n, x.value) for n, x in row.items() if x.is_exact == is_known]
             marker = {"marker": style["marker"], "color": style["color"], "linestyle": "none"}

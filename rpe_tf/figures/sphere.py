@@ -1,4 +1,4 @@
-"""Points on the 2-sphere before and after grouping (Fig. 4), coloured by their true instance."""
+"""Points on the sphere before and after grouping (Fig. 4), a colour and a marker an instance."""
 
 import matplotlib
 
@@ -10,6 +10,8 @@ from matplotlib import pyplot as plt
 from rpe_tf.drawing import instance_colors
 
 _MAX_POINTS = 1500
+# Of instances 1, 2 …, again and again; the background is drawn as dots.
+_MARKERS = "o^sDvP*X<>"
 
 
 def draw_spheres(stages: dict[str, np.ndarray], instance: np.ndarray, path: str) -> None:
@@ -17,7 +19,7 @@ def draw_spheres(stages: dict[str, np.ndarray], instance: np.ndarray, path: str)
 
     Args:
       stages: title → embedding [H, W, 3] of the same scene.
-      instance: [H, W] int, the true ids; the background is drawn grey.
+      instance: [H, W] int, the true ids; the background and void are drawn grey.
       path: of the PNG or SVG file.
     """
     ids = instance.ravel()
@@ -28,10 +30,13 @@ def draw_spheres(stages: dict[str, np.ndarray], instance: np.ndarray, path: str)
         axes = figure.add_subplot(1, len(stages), place, projection="3d")
         _draw_globe(axes)
         points = embedding.reshape(-1, 3)[shown]
-        axes.scatter(*points.T, c=palette[ids[shown]], s=8, depthshade=False)
+        for k in np.unique(ids[shown]):
+            marker = "." if k <= 0 else _MARKERS[(k - 1) % len(_MARKERS)]
+            look = {"color": palette[max(k, 0)], "marker": marker, "s": 12, "depthshade": False}
+            axes.scatter(*points[ids[shown] == k].T, **look)
         axes.set_title(title, y=1.06)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
     plt.close(figure)
 
 

@@ -16,7 +16,7 @@ from data_pipeline import schema
 from data_pipeline.labelled_picture import LabelledPicture
 from rpe_tf.checkpoints import EMBEDDING_ONLY
 from rpe_tf.drawing import embedding_to_rgb
-from rpe_tf.figures import boundary
+from rpe_tf.figures import boundary, boundary_pictures
 from rpe_tf.models.build import boundary_model
 
 _MODEL = {
@@ -267,3 +267,18 @@ def test_draw_loss_has_a_curve_a_term(tmp_path, monkeypatch):
     boundary.draw_loss(rows, str(path))
     assert labels == ["loss branch 2", "logistic branch 2", "logistic fusion"]
     assert path.stat().st_size > 1000
+
+
+def test_figures_of_the_paper_are_drawn_from_a_run(two_phases, pattern, tmp_path):
+    run = boundary.restore_run(two_phases[0])
+    paths, numbers = boundary_pictures.draw_discs(str(tmp_path / "discs"), run)
+    best = numbers["best_branch"]
+    code = two_phases[3]["discs"]
+    for name in ("orientation_r2", "signed_distance_r2"):
+        assert best[name]["after"] == max(x[name] for x in code["after"].values())
+        assert best[name]["without_model"] == code["without_model"]["colours"][name]
+    shards_paths = sorted(map(str, pathlib.Path(pattern).parent.glob("test-*")))
+    more, found = boundary_pictures.draw_boundaries(str(tmp_path / "maps"), run, shards_paths, 2)
+    assert len(found["mean_on_boundary"]) == len(found["mean_elsewhere"]) == 2
+    assert _files(tmp_path) == {os.path.basename(path) for path in (*paths, *more)}
+    assert isinstance(found["holds"], bool) and isinstance(numbers["holds"], bool)
