@@ -18,6 +18,7 @@ from rpe_tf.learner import Learner, learned_read_out, open_learner
 from rpe_tf.memory_estimate import check_training
 from rpe_tf.models import model_flags
 from rpe_tf.models.backbone import backbone_stride
+from rpe_tf.report import write_report
 from rpe_tf.reporter import Reporter
 from rpe_tf.tasks import TASKS, loss_flags, read_out_flags
 from rpe_tf.tasks.margin import margin_warning
@@ -74,7 +75,6 @@ _CHECK_MEMORY = flags.DEFINE_bool(
 _PICTURE_EVERY = flags.DEFINE_integer(
     "picture_every", 500, "Steps between pictures in TensorBoard; 0: only at the end.", 0
 )
-
 
 # Pictures that the scorer of instances is fitted on: some hundred instances tell its few weights.
 _FITTED_EXAMPLES = 100
@@ -151,6 +151,8 @@ def main(argv: list[str]) -> int | None:
                 run_folder.write_read_out(_RUN_DIR.value, found)
             if splits:
                 _evaluate(model, settings, splits, train_seconds, is_chief)
+        if is_chief:
+            write_report(_RUN_DIR.value)
     except training.StopRequested as request:
         logging.info("%s, as asked; the same command goes on from there", request)
         return interruption.EXIT_CODE
@@ -193,7 +195,7 @@ def _train(
                 names += [name.decode() for name in local.numpy()]
         return names
 
-    save = functools.partial(_save, learner, settings, splits, reporter, is_chief)
+    save = functools.partial(_save, learner, settings, splits, reporter, strategy)
     step, batches = learner.start_step, batches_from(learner.start_step)
     tracer = Tracer(_PROFILE.value, os.path.join(_RUN_DIR.value, "tensorboard"))
     with interruption.StopSignal() as is_stopping, tracer:
@@ -244,7 +246,7 @@ def _save(
     settings: dict,
     splits: dict[str, list[str]],
     reporter: Reporter,
-    is_chief: bool,
+    strategy: tf.distribute.Strategy,
     step: int,
 ) -> None:
     """Writes the checkpoint of a step, and before it what a run that goes on from it must find."""
@@ -259,7 +261,9 @@ def _save(
         scores = _score(learner.model, settings, paths)
         reporter.scores(split, scores, step)
         if _BEST_BY.value:
-            keep_if_best(learner.saved, _BEST_BY.value, scores, step, is_chief)
+            wait = functools.partial(strategies.wait_for_all, strategy)
+            is_chief = strategies.is_chief(strategy)
+            keep_if_best(learner.saved, _BEST_BY.value, scores, step, is_chief=is_chief, wait=wait)
     learner.saved.save(step)
     if splits and (is_last or (_PICTURE_EVERY.value and step % _PICTURE_EVERY.value == 0)):
         reporter.picture("examples", _draw(learner.model, settings, splits), step)
@@ -271,14 +275,12 @@ def _draw(model: keras.Model, settings: dict, splits: dict[str, list[str]]) -> n
     examples = input_pipeline.evaluation_dataset(
         next(iter(splits.values())), with_boundaries=task.needs_boundaries
     )
-    drawn = task.draw(model, examples.take(_DRAWN_EXAMPLES), settings["read_out"])
-    return np.asarray(drawn)
+    return np.asarray(task.draw(model, examples.take(_DRAWN_EXAMPLES), settings["read_out"]))
 
 
 def _stride(settings: dict) -> int:
     """Returns the multiple that the model pads pictures to, in pixels."""
-    arguments = dict(settings["model"])
-    del arguments["embedding_dim"]
+    arguments = {name: x for name, x in settings["model"].items() if name != "embedding_dim"}
     return backbone_stride(**arguments)
 
 

@@ -111,8 +111,8 @@ def unreadable_record(path: str) -> str | None:
     """
     for number, serialized in enumerate(tf.data.TFRecordDataset(path)):
         try:
-            _parse(serialized)
-        except _RECORD_ERRORS as error:
+            _require_sizes(_labelled_picture(_parse(serialized))[1])
+        except (*_RECORD_ERRORS, ValueError) as error:
             return f"{path}: record {number} ({_name(serialized)}): {_reason(error)}"
     return None
 

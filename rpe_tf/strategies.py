@@ -65,6 +65,17 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     )
 
 
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Returns once all workers have called it, by a sum over all of them."""
+
+    @tf.function
+    def sum_over_workers() -> tf.Tensor:
+        ones = strategy.run(lambda: tf.ones([]))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, ones, axis=None)
+
+    sum_over_workers().numpy()
+
+
 @contextlib.contextmanager
 def lost_workers_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Says of TensorFlow's errors within that another worker is gone, where it is that.

@@ -3,6 +3,7 @@
 Given functions; it knows neither task nor files.
 """
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -103,6 +104,8 @@ def train(
             since, sums = now, []
         if _is_due(step, schedule.save_every, schedule) or results.is_stopping:
             save(step)
+            # Scores and pictures made there leave compiled functions in cycles, some MB each.
+            gc.collect()
         if results.is_stopping:
             raise StopRequested(step)
 

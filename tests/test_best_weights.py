@@ -59,3 +59,13 @@ def test_restore_weights_without_best_takes_the_newest(saved):
     assert restored(saved) == (9, 7.0)
     with pytest.raises(FileNotFoundError, match="--best_by and --eval_every"):
         restored(saved, kept=checkpoints.BEST)
+
+
+def test_workers_wait_between_reading_and_writing_and_after_it(saved):
+    found = []
+    keep_if_best(
+        *(saved, "pq", {"pq": 0.1}, 1),
+        is_chief=True,
+        wait=lambda: found.append(run_folder.read_best(saved.run_dir).get("step")),
+    )
+    assert found == [None, 1]

@@ -23,7 +23,7 @@ _FIRST = flags.DEFINE_integer("first", 0, "Number of the first input.", lower_bo
 _KIND = flags.DEFINE_string("kind", None, "The only kind; by default all in turn.")
 _JSON = flags.DEFINE_string("json", None, "File for the counts and the faults.")
 
-_SECONDS = 20  # An input may take; the first of a process loads TensorFlow too.
+_SECONDS = 60  # An input may take, on a machine that does other things too.
 _START_SECONDS = 300
 _ADDRESS_BYTES = 24 * 2**30  # Of a process: a runaway allocation fails before the machine does.
 

@@ -83,6 +83,28 @@ def test_named_names_a_flipped_bit(paths):
         _read(paths, False)
 
 
+def test_named_names_annotators_of_another_size(tmp_path):
+    picture = _picture(Source("p", details=1))
+    maps = np.ones([1, 4, 6], np.int32)
+    picture = picture._replace(annotator_instance=maps, annotator_boundary=maps > 0)
+    example = tf.train.Example.FromString(schema.encode_example(picture, "p_0"))
+    small = tf.io.encode_png(np.zeros([4, 3, 1], np.uint8)).numpy()
+    example.features.feature["annotator/boundary/encoded"].bytes_list.value[0] = small
+    path = str(tmp_path / "a.tfrecord")
+    _rewrite(path, [example.SerializeToString()])
+    with pytest.raises(ValueError, match=rf"{path}: record 0 .*size \(4, 3\), not \(4, 6\)"):
+        with damage.named([path]):
+            next(
+                iter(
+                    input_pipeline.training_dataset(
+                        *([path],),
+                        **{"num_examples": [1], "batch_size": 1, "seed": 0},
+                        boundary_agreement="1",
+                    )
+                )
+            )
+
+
 def test_named_leaves_what_is_not_the_records_fault(paths):
     with pytest.raises(tf.errors.InvalidArgumentError, match="of the model"), damage.named(paths):
         raise tf.errors.InvalidArgumentError(None, None, "of the model")
