@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
@@ -41,7 +40,6 @@ _OF_RUNS = ("train_seconds", "total_seconds")
 def write_report(
     run_dir: str,
     *,
-    model: keras.Model | None = None,
     shards: Sequence[str] | None = None,
     scores_path: str | None = None,
     output: str | None = None,
@@ -54,7 +52,6 @@ def write_report(
 
     Args:
       run_dir: folder of a run.
-      model: that of the run, trained; None: restored from its checkpoint.
       shards: paths of labelled pictures; None: those of the first --eval_shards of the run.
       scores_path: json of `evaluate_main`; None: without.
       output: of the HTML file; None: report.html in the run's folder.
@@ -70,7 +67,7 @@ def write_report(
     if scores_path is not None:
         found = score_sections(_read_scores(scores_path)).items()
         sections |= {f"{title}, {os.path.basename(scores_path)}": body for title, body in found}
-    sections |= _pictures(run_dir, settings, shards, num_looked, model)
+    sections |= _pictures(run_dir, settings, shards, num_looked)
     sections["Settings"] = _settings(run_dir, settings)
     name = os.path.basename(os.path.abspath(run_dir))
     path = output or os.path.join(run_dir, "report.html")
@@ -168,7 +165,7 @@ def _read_scores(path: str) -> dict:
 
 
 def _pictures(
-    run_dir: str, settings: dict, shards: Sequence[str] | None, num_looked: int, model: keras.Model
+    run_dir: str, settings: dict, shards: Sequence[str] | None, num_looked: int
 ) -> dict[str, str]:
     """Returns the sections of the best and the worst pictures, or of why there are none."""
     if num_looked == 0:
@@ -180,7 +177,7 @@ def _pictures(
         return {"Pictures": html_page.words(told)}
     concentration = run_folder.read_out_arguments(run_dir).get("concentration")
     try:
-        looked = look(run_dir, shards, num_looked, model)
+        looked = look(run_dir, shards, num_looked)
         found = picture_sections(looked, settings["task"], concentration, NUM_SHOWN)
     except (ValueError, OSError, tf.errors.OpError) as error:
         told = f"None: {getattr(error, 'message', error)}"

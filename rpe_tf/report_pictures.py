@@ -43,16 +43,13 @@ class Looked(NamedTuple):
     is_grouped: np.ndarray | None = None  # [h, w] bool, of the grid
 
 
-def look(
-    run_dir: str, shards: Sequence[str], num_looked: int, model: keras.Model | None = None
-) -> list[Looked]:
+def look(run_dir: str, shards: Sequence[str], num_looked: int) -> list[Looked]:
     """Returns the first pictures of shards as the run's model sees them, best first.
 
     Args:
-      run_dir: folder of a run.
+      run_dir: folder of a run that has a checkpoint.
       shards: paths.
       num_looked: pictures at the most.
-      model: that of the run; None: built from its settings, with the weights of its checkpoint.
 
     Raises:
       FileNotFoundError, ValueError: if the run or its checkpoint cannot be read.
@@ -60,9 +57,8 @@ def look(
     """
     settings = run_folder.read_settings(run_dir)
     task = TASKS[settings["task"]]
-    if model is None:
-        model = task.build_model(**settings["model"])
-        restore_weights(run_dir, model)
+    model = task.build_model(**settings["model"])
+    restore_weights(run_dir, model)
     look_at = _LOOKS[settings["task"]](model, run_folder.read_out_arguments(run_dir))
     examples = input_pipeline.evaluation_dataset(shards, with_boundaries=task.needs_boundaries)
     found = [look_at(_one(example)) for example in examples.take(num_looked)]

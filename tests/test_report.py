@@ -143,12 +143,13 @@ def test_every_task_shows_its_pictures(tmp_path, shards, task):
     assert ("range" in text.split("<script>")[0]) == (task == "instances")
 
 
-def test_look_gives_the_best_first_by_the_model_given(tmp_path, shards):
-    run_dir = make_run(tmp_path / "run", has_checkpoint=False)
-    model = TASKS["proposals"].build_model(**_MODELS["proposals"])
-    found = look(run_dir, shards, 4, model)
-    figures = [x.figure for x in found]
-    assert len(found) == 4 and figures == sorted(figures, reverse=True)
+def test_look_gives_the_best_first(tmp_path, shards, monkeypatch):
+    run_dir = make_run(tmp_path / "run")
+    figures = iter([0.25, 0.75, float("nan"), 0.5])
+    monkeypatch.setattr("rpe_tf.report_pictures._quality", lambda *_: next(figures))
+    found = look(run_dir, shards, 4)
+    # The third is without a figure.
+    assert [(x.name, x.figure) for x in found] == [("p_1", 0.75), ("p_3", 0.5), ("p_0", 0.25)]
     assert found[0].cells["picture"].shape == (30, 30, 3) and found[0].grid.shape == (30, 30, 4)
 
 
@@ -172,16 +173,29 @@ def test_large_pictures_are_drawn_at_every_second_pixel(tmp_path, shards, monkey
     assert found.cells["truth"].shape == (15, 15, 3) and found.grid.shape == (10, 10, 4)
 
 
-def test_draw_loops_pulls_a_pile_together_and_leaves_out_what_is_not_grouped():
+@pytest.fixture
+def piles():
+    """[6, 8, 3] unit vectors: left and right halves are piles round two axes."""
     rng = np.random.default_rng(0)
     grid = rng.standard_normal([6, 8, 3]) * 0.15 + np.repeat([[1.0, 0, 0], [0, 1, 0]], 4, axis=0)
-    grid = (grid / np.linalg.norm(grid, axis=-1, keepdims=True)).astype(np.float32)
+    return (grid / np.linalg.norm(grid, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def test_draw_loops_pulls_each_pile_together_and_not_both(piles):
+    drawn = draw_loops(piles, np.ones([6, 8], bool), 36.0)
+    assert len(drawn) == 11
+    # D = 3 is drawn directly: (x + 1) / 2 of 255.
+    np.testing.assert_allclose(drawn[0], 255 * (piles + 1) / 2, atol=0.51)
+    spread = [np.ptp(x[:, :4].astype(int), axis=(0, 1)).max() for x in drawn]
+    assert spread[-1] <= 2 < 20 < spread[0]
+    # Right-angled: from 255 to 128 in red.
+    assert abs(int(drawn[-1][0, 0, 0]) - int(drawn[-1][0, 7, 0])) > 100
+
+
+def test_draw_loops_leaves_out_what_is_not_grouped(piles):
     is_grouped = np.ones([6, 8], bool)
     is_grouped[0] = False
-    drawn = draw_loops(grid, is_grouped, 36.0)
-    assert len(drawn) == 11
+    drawn = draw_loops(piles, is_grouped, 36.0)
+    other = np.concatenate([np.tile(np.float32([0.6, 0.8, 0]), [1, 8, 1]), piles[1:]])
     assert all((x[0] == 255).all() for x in drawn)
-    # D = 3 is drawn directly: (x + 1) / 2 of 255.
-    np.testing.assert_allclose(drawn[0][1:], 255 * (grid[1:] + 1) / 2, atol=0.51)
-    spread = [np.ptp(x[1:, :4].astype(int), axis=(0, 1)).max() for x in drawn]
-    assert spread[-1] <= 2 < 20 < spread[0]
+    np.testing.assert_array_equal(drawn, draw_loops(other, is_grouped, 36.0))

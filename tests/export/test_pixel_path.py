@@ -75,6 +75,9 @@ def test_principal_plane_of_a_line_and_of_one_point():
     np.testing.assert_allclose(mean, [1.2, 1.6, 0.0])
     np.testing.assert_allclose(np.abs(axes[:, 0]), [0.6, 0.8, 0.0], atol=1e-12)
     np.testing.assert_allclose(shares, [1, 0], atol=1e-6)
+    # Sums of squares 8 and 2 along the axes.
+    _, _, shares = principal_plane(np.array([[0, 2.0], [0, -2], [1, 0], [-1, 0]]))
+    np.testing.assert_allclose(shares, [0.8, 0.2], atol=1e-6)
     mean, axes, shares = principal_plane(np.array([[0.0, 1.0]]))
     np.testing.assert_array_equal(mean, [0, 1])
     assert axes.shape == (2, 2) and not shares.any()
