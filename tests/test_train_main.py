@@ -145,7 +145,7 @@ def test_training_leaves_all_files_of_a_run(runs):
     code, said = runs["said"]["undisturbed"]
     assert code == 0, said
     expected = {"checkpoints", "flags.txt", "metrics.json", "metrics.jsonl", "settings.json"}
-    assert set(os.listdir(run_dir)) == {*expected, "tensorboard"}
+    assert set(os.listdir(run_dir)) == {*expected, "report.html", "tensorboard"}
     assert steps_of(run_dir) == list(range(1, _NUM_STEPS + 1))
     newest = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
     assert newest.endswith(f"step-{_NUM_STEPS}")

@@ -123,6 +123,9 @@ def main(argv: list[str]) -> None:
         _evaluate_boundary()
     else:
         _evaluate_objects()
+    from rpe_tf.metrics import score_report  # Matplotlib takes seconds to load.
+
+    print(f"wrote {score_report.write_beside(_JSON.value, _PICTURES.value)}")
 
 
 def _evaluate_objects() -> None:

@@ -83,7 +83,8 @@ def test_evaluate_without_tensorflow(folders):
     assert "ODS 0.8571" in done.stdout
     assert "matching: 100%" in done.stderr
     assert Image.open(folders / "out/scores.png").size[0] > 300
-    assert sorted(x.name for x in (folders / "out").iterdir()) == ["scores.json", "scores.png"]
+    names = ["scores.html", "scores.json", "scores.png"]
+    assert sorted(x.name for x in (folders / "out").iterdir()) == names
 
 
 def test_evaluate_draws_svg_and_sheets(folders):
