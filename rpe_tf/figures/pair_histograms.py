@@ -35,17 +35,17 @@ def pair_histograms(points: np.ndarray, instance: np.ndarray) -> np.ndarray:
     Returns:
       [2, bins] float64; each row sums to 1, or to 0 where there is no such pair.
     """
-    similarity = 0.5 * (1.0 + points @ points.T)
+    first, second = np.triu_indices(len(instance), 1)
+    similarity = 0.5 * (1.0 + (points @ points.T)[first, second])
+    # Rounding takes s a little beyond 1; s = 1 belongs to the last bin.
+    bins = np.clip((similarity * _NUM_BINS).astype(int), 0, _NUM_BINS - 1)
     _, index, counts = np.unique(instance, return_inverse=True, return_counts=True)
     weight = 1.0 / counts[index.ravel()]
-    weights = weight[:, np.newaxis] * weight
-    is_same = instance[:, np.newaxis] == instance
-    off_diagonal = ~np.eye(len(instance), dtype=bool)
+    weights = weight[first] * weight[second]
+    is_same = instance[first] == instance[second]
     rows = []
-    for chosen in (is_same & off_diagonal, ~is_same):
-        # Rounding takes s a little beyond 1.
-        values = np.clip(similarity[chosen], 0.0, 1.0)
-        row, _ = np.histogram(values, _NUM_BINS, (0.0, 1.0), weights=weights[chosen])
+    for chosen in (is_same, ~is_same):
+        row = np.bincount(bins[chosen], weights[chosen], _NUM_BINS)
         rows.append(row / row.sum() if row.sum() else row)
     return np.stack(rows)
 

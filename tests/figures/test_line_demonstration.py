@@ -50,6 +50,7 @@ def test_ideal_points_have_no_gradient():
 def test_num_piles_counts_gaps():
     assert line.num_piles(np.array([5.0, 3.0, 3.05, 4.0, 5.05])) == 3
     assert line.num_piles(np.array([3.0, 3.09, 3.18])) == 1
+    assert line.num_piles(np.array([3.0, 3.15])) == 2
 
 
 def test_observations_of_the_appendix_are_seen_and_drawn(tmp_path):

@@ -34,7 +34,7 @@ def test_pair_histograms_weigh_instances_alike():
     # Instance 0: 30 pixels that coincide. Instance 1: two at 90°. Half of the weight is of each.
     degrees = np.concatenate([np.zeros(30), [100.0, 190.0]])
     found = ph.pair_histograms(_on_circle(degrees), np.array([0] * 30 + [1, 1]))
-    # Off the diagonal instance 0 has 30·29/900 of its weight, instance 1 2/4.
+    # No pixel is paired with itself: of instance 0 there is 29/30 of the weight 1, of 1 a half.
     assert found[0, -1] == pytest.approx((29 / 30) / (29 / 30 + 1 / 2))
 
 
