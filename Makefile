@@ -3,13 +3,14 @@
 # make prove   the slow ones: training bars, and every data set in ../shared/data; starts ablation
 # make ablation  what each option brings on nuclei: five hours in the background
 # make lint    ruff
+# make docs    the pages and the API as HTML, in runs/site
 # On another Python or stack: make test PYTHON=python3.10 VENV=.venv-addons EXTRAS=test,addons,beam,serving
 
 # The newest Python that really runs: a version manager may leave names behind that do not.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
-EXTRAS ?= test,convert,beam,serving
+EXTRAS ?= test,convert,beam,serving,docs
 RUN ?= runs/digits
 SEED ?= 0
 NUCLEI ?= ../shared/data/nuclei
@@ -18,7 +19,7 @@ PY = TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python
 SHARDS = $(RUN)/shards
 STARTED := $(shell date +%s)
 
-.PHONY: demo test prove ablation lint
+.PHONY: demo test prove ablation lint docs
 
 demo: $(VENV)/.ready
 	$(PY) -m data_pipeline.make_digits --output_dir=$(SHARDS) --num_train=12000 --num_pictures=8
@@ -52,6 +53,9 @@ ablation: $(VENV)/.ready
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+docs: $(VENV)/.ready
+	$(VENV)/bin/python -m mkdocs build --strict --config-file=.ci/mkdocs.yml
 
 $(VENV)/.ready: setup.cfg pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python 3.10 or newer found; set PYTHON=/path/to/python"; exit 1; }

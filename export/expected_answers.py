@@ -199,7 +199,10 @@ def mode_gap(
     Args:
       predicted: of one picture: `embedding` [H, W, D], and `logit` [H, W, C] where only the
         foreground is grouped.
-      concentration, max_loops, mode_cosine, min_area: of the read-out.
+      concentration: of the read-out, as the next three.
+      max_loops: likewise.
+      mode_cosine: likewise.
+      min_area: likewise.
       **others: its other arguments, which do not matter here.
 
     Returns:

@@ -92,7 +92,7 @@ def map_grouping_loss(
     border_fraction: float = 0.0,
     border_px: int = 2,
     foreground_only: bool = False,
-    **loss_arguments,
+    **loss_arguments: object,
 ) -> tf.Tensor:
     """Returns `grouping_loss` of pictures, whose pixels have neighbours and positions.
 
