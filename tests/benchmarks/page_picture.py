@@ -25,7 +25,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "PNG file for the picture of the p
 
 _CONCENTRATIONS = (30, 20, 40, 16, 60, 24)
 # Of the picture: enough to read it, few enough to be small.
-_WIDTH_PX, _COLORS = 1000, 96
+_WIDTH_PX, _COLORS = 900, 128
 
 
 def main(argv: list[str]) -> None:
