@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import keras
 
-from rpe_tf.checkpoints import restore_weights
+from rpe_tf.checkpoints import restore_weights, stored_step, weights_path
 from rpe_tf.initialization import initialize
 from rpe_tf.run_folder import read_out_arguments, read_settings
 from rpe_tf.saved_model import find_version
@@ -32,7 +32,15 @@ def restore_run(run_dir: str) -> TrainedRun:
     settings = read_settings(run_dir)
     settings["read_out"] = read_out_arguments(run_dir)
     model = _build(run_dir, settings)
-    return TrainedRun(settings, model, restore_weights(run_dir, model))
+    try:
+        step = restore_weights(run_dir, model)
+    except ValueError:
+        # Keras 2 and 3 number variables differently; layers have the same names in both.
+        report = initialize(model, run_dir)
+        if report.left or report.unused:
+            raise
+        step = stored_step(weights_path(run_dir))
+    return TrainedRun(settings, model, step)
 
 
 def restore_export(export_dir: str) -> tuple[TrainedRun, dict]:

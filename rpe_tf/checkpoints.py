@@ -20,6 +20,7 @@ _CURES = {
     ),
     BEST: "train with --best_by and --eval_every",
 }
+_MAX_MESSAGE = 300
 
 
 class Checkpoints(NamedTuple):
@@ -47,7 +48,8 @@ class Checkpoints(NamedTuple):
             except AssertionError as error:
                 raise ValueError(
                     f"{path} does not hold what this run trains; give the flags it was started "
-                    f"with, or another --run_dir: {error}"
+                    "with, on the TensorFlow and Keras that settings.json has under versions; or "
+                    f"start another --run_dir with --init_from={self.run_dir}: {_short(error)}"
                 ) from error
             else:
                 return int(self.checkpoint.step.numpy())
@@ -115,13 +117,7 @@ def restore_weights(run_dir: str, model: keras.Model, *, kept: str | None = None
       FileNotFoundError: if the run has no checkpoint, or none of that name.
       ValueError: if the checkpoint does not hold every weight of the model, in its shape.
     """
-    path = os.path.join(_folder(run_dir), kept or BEST)
-    if not tf.io.gfile.exists(f"{path}.index"):
-        if kept:
-            raise FileNotFoundError(
-                f"{run_dir} holds no such weights ({path}.index); {_CURES[kept]}"
-            )
-        path = newest_path(run_dir)
+    path = weights_path(run_dir, kept)
     step = tf.Variable(0, trainable=False, dtype=tf.int64)
     try:
         # `read`, since `write` keeps no count of saves, which `restore` would miss.
@@ -129,8 +125,29 @@ def restore_weights(run_dir: str, model: keras.Model, *, kept: str | None = None
         status.assert_existing_objects_matched().expect_partial()
     # The first for a weight that is missing, the second for one of another shape.
     except (AssertionError, ValueError) as error:
-        raise ValueError(f"{path} does not fit the model of settings.json: {error}") from error
+        raise ValueError(
+            f"{path} does not fit the model of settings.json: {_short(error)}"
+        ) from error
     return int(step.numpy())
+
+
+def weights_path(run_dir: str, kept: str | None = None) -> str:
+    """Returns the path of the weights that `restore_weights` reads.
+
+    Raises:
+      FileNotFoundError: if the run has no checkpoint, or none of that name.
+    """
+    path = os.path.join(_folder(run_dir), kept or BEST)
+    if tf.io.gfile.exists(f"{path}.index"):
+        return path
+    if kept:
+        raise FileNotFoundError(f"{run_dir} holds no such weights ({path}.index); {_CURES[kept]}")
+    return newest_path(run_dir)
+
+
+def stored_step(path: str) -> int:
+    """Returns the step of the weights at a path of `weights_path`."""
+    return int(tf.train.load_variable(path, "step/.ATTRIBUTES/VARIABLE_VALUE"))
 
 
 def newest_path(run_dir: str) -> str:
@@ -158,6 +175,11 @@ def _paths(run_dir: str) -> list[str]:
     names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
     steps = [int(found[1]) for x in names if (found := re.fullmatch(r"step-(\d+)\.index", x))]
     return [os.path.join(folder, f"step-{step}") for step in sorted(steps, reverse=True)]
+
+
+def _short(error: Exception) -> str:
+    """Returns a message without the values of all variables, which TensorFlow adds to it."""
+    return str(error)[:_MAX_MESSAGE]
 
 
 def _folder(run_dir: str) -> str:

@@ -55,7 +55,7 @@ def initialize(model: keras.Model, source: str | os.PathLike) -> InitReport:
 
     Args:
       model: any of `rpe_tf.models.build`; changed in place. Under a strategy, call in its scope.
-      source: run folder (its newest checkpoint is taken), version folder of an export, or the
+      source: run folder (its best weights where it kept them, else the newest), version folder of an export, or the
         folder that holds the versions (the largest is taken).
 
     Returns:
@@ -120,7 +120,7 @@ def read_source(folder: str) -> Source:
     if not tf.io.gfile.isdir(folder):
         raise FileNotFoundError(f"no folder {folder}; check the path of the run or export")
     if tf.io.gfile.exists(os.path.join(folder, "settings.json")):
-        path = checkpoints.newest_path(folder)
+        path = checkpoints.weights_path(folder)
         return Source(path, run_folder.read_settings(folder), read_variables(path, _IN_RUN))
     is_export = os.path.isfile(os.path.join(folder, "saved_model.pb")) or list_versions(folder)
     if not is_export:

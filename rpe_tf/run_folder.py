@@ -74,7 +74,7 @@ def read_out_arguments(run_dir: str) -> dict:
 
     Raises:
       FileNotFoundError: if run_dir holds no run.
-      ValueError: as `read_settings`, or if settings.json has no read-out or read_out.json is no JSON
+      ValueError: as `read_settings`, if settings.json has no read-out, or read_out.json is no JSON
         object.
     """
     given = read_settings(run_dir).get("read_out")
