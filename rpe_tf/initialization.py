@@ -55,8 +55,8 @@ def initialize(model: keras.Model, source: str | os.PathLike) -> InitReport:
 
     Args:
       model: any of `rpe_tf.models.build`; changed in place. Under a strategy, call in its scope.
-      source: run folder (its best weights where it kept them, else the newest), version folder of an export, or the
-        folder that holds the versions (the largest is taken).
+      source: run folder (its best weights where it kept them, else the newest), version folder of
+        an export, or the folder that holds the versions (the largest is taken).
 
     Returns:
       The `InitReport`.
