@@ -36,7 +36,9 @@ def draw_discs(stem: str, run: TrainedRun) -> tuple[list[str], dict]:
             best.setdefault(name, {})[stage] = max(found, default=None)
     holds = all(
         x["after"] is not None
-        and all(x["after"] > x[stage] for stage in ("before", "without_model") if x[stage])
+        and all(
+            x["after"] > x[stage] for stage in ("before", "without_model") if x[stage] is not None
+        )
         for x in best.values()
     )
     return save_figure(figure, stem), {"best_branch": best, "holds": holds}

@@ -1,4 +1,8 @@
-"""Fig. 12: the similarity of positive and of negative pairs after each of 10 loops of grouping."""
+"""Fig. 12: the similarity of positive and of negative pairs after each of 10 loops of grouping.
+
+The histograms sharpen: both entropies fall. Their overlap need not: a pixel that lies nearer to
+another instance is drawn into that one, and its pairs end among those of the other kind.
+"""
 
 from __future__ import annotations
 
