@@ -15,13 +15,13 @@ _ON_FILES = {
     "boundary_plot": {"matplotlib"},
     "coco_ap": {"faster_coco_eval"},
     "coco_files": {"faster_coco_eval"},
-    "label_png": {"PIL"},
+    "label_png": {"PIL", "tifffile"},
     "object_pictures": {"PIL"},
     "picture_sheets": {"PIL"},
     "picture_pool": {"tqdm"},
     "evaluate_main": {"absl"},
 }
-_BATCH = ("main", "parts", "pictures", "results", "run")
+_BATCH = ("main", "parts", "pictures", "results", "run", "tiles")
 # What of ours each part may import. The longest name that fits a file counts.
 _ALLOWED = {
     "rpe_tf": {"rpe_tf.saved_model"},
