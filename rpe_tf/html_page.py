@@ -30,6 +30,7 @@ p {overflow-wrap: anywhere} .small {color: #4a5a70; font-size: .9rem}
 th, td {text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0;
   border-bottom: 1px solid #e6ebf2; overflow-wrap: anywhere} td.number {text-align: right;
   font-variant-numeric: tabular-nums} th.number {text-align: right}
+.number {white-space: nowrap}
 .row {display: grid; gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr))}
 .plots {display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(290px, 1fr))}
 figure {margin: 0} figcaption {font-size: .85rem; color: #4a5a70} img {width: 100%; height: auto;

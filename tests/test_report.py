@@ -40,7 +40,7 @@ _ROWS = [
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stripes")
-    write_stripes(folder, num_pictures=5, num_shards=1)
+    write_stripes(folder, num_pictures=4, num_shards=1)
     return [str(path) for path in sorted(folder.glob("train-*"))]
 
 
@@ -78,15 +78,15 @@ def test_report_holds_curves_scores_pictures_and_settings(tmp_path, shards):
     run_dir = make_run(tmp_path / "r<un>", eval_shards=[shards[0]])
     scores = {"recall_50": 0.4321, "splits": {"v&l": {"recall_50": 0.4321, "ari_all": None}}}
     run_folder.write_json(os.path.join(run_dir, "metrics.json"), scores)
-    path = report.write_report(run_dir)
+    path = report.write_report(run_dir, num_looked=3)
     text = read(path)
     assert path == os.path.join(run_dir, "report.html")
     assert "proposals: r&lt;un&gt;" in text and "<un>" not in text and "<i>" not in text
     assert "2 of 2" in text and "1.5 minutes" in text
     assert "0.4321" in text and "v&amp;l" in text and "pooled over pictures" in text
-    # Losses in one, the norm of the gradient; 3 + 2 pictures of 4 cells, each with 11 frames.
+    # Losses in one, the norm of the gradient; 2 + 1 pictures of 4 cells, each with 11 frames.
     plots = [x for x in images(text) if "svg" in x]
-    assert len(plots) == 2 and len(images(text)) == 2 + 5 * (4 + 11)
+    assert len(plots) == 2 and len(images(text)) == 2 + 3 * (4 + 11)
     assert "margin" in text and "&lt;i&gt;other&lt;/i&gt;" in text
     found = re.findall(r'(?:src|href)="([^"]*)"', text)
     assert all(x.startswith("data:image/") for x in found) and "://" not in text
@@ -137,9 +137,9 @@ def test_report_refuses_a_folder_without_a_run(tmp_path):
 @pytest.mark.parametrize("task", ["instances", "semantic", "boundary"])
 def test_every_task_shows_its_pictures(tmp_path, shards, task):
     run_dir = make_run(tmp_path / "run", task)
-    text = read(report.write_report(run_dir, shards=shards, num_looked=3))
+    text = read(report.write_report(run_dir, shards=shards, num_looked=2))
     cells = {"instances": 5 + 11, "semantic": 4, "boundary": 4}[task]
-    assert text.count("<h3>p_") == 3 and len(images(text)) == 2 + 3 * cells
+    assert text.count("<h3>p_") == 2 and len(images(text)) == 2 + 2 * cells
     assert ("range" in text.split("<script>")[0]) == (task == "instances")
 
 
