@@ -95,22 +95,26 @@ def split_by_hash(
 def _read_split_file(path: str) -> dict[str, str]:
     # Spreadsheet programs write a mark of three bytes in front of UTF-8.
     text = read_file(path).decode("utf-8-sig", errors="replace")
-    rows = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-    if not {"id", "split"} <= set(rows.fieldnames or ()):
+    try:
+        rows = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+        columns, rows = rows.fieldnames, [(rows.line_num, row) for row in rows]
+    except csv.Error as error:  # Of a zero byte, for Python 3.10, and of a line without end.
+        raise ValueError(f"{path} cannot be read as CSV ({error})") from error
+    if not {"id", "split"} <= set(columns or ()):
         raise ValueError(
             f"{path} must have the columns 'id' and 'split', separated by commas; its first line "
-            f"names {rows.fieldnames}"
+            f"names {columns}"
         )
     split_of: dict[str, str] = {}
-    for row in rows:
+    for line, row in rows:
         name, split = ((row[column] or "").strip() for column in ("id", "split"))
         if not name or not re.fullmatch(r"\w+", split):
             raise ValueError(
-                f"{path}, line {rows.line_num}: id must not be empty and split must consist of "
+                f"{path}, line {line}: id must not be empty and split must consist of "
                 f"letters, digits and underscores, got {name!r} and {split!r}"
             )
         if name in split_of:
-            raise ValueError(f"{path}, line {rows.line_num}: {name!r} is listed twice; remove one")
+            raise ValueError(f"{path}, line {line}: {name!r} is listed twice; remove one")
         split_of[name] = split
     if not split_of:
         raise ValueError(f"{path} lists no picture")

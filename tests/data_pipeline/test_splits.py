@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 
 import pytest
 
@@ -109,3 +110,14 @@ def test_split_by_hash_names_its_limits():
         split_by_hash(_sources("a"), "val", 0.5)
     with pytest.raises(ValueError, match=r"1e-06 leaves none of 2 pictures for val"):
         split_by_hash(_sources("ab"), "train", 1e-6)
+
+
+def test_split_by_file_names_a_list_that_is_no_text(tmp_path):
+    path = tmp_path / "split.csv"
+    path.write_bytes(b'id,split\n"' + b"a" * 200_000)
+    with pytest.raises(ValueError, match=r"split\.csv cannot be read as CSV"):
+        split_by_file([Source("a", ("a.png",))], str(path))
+    path.write_bytes(b"id,split\na\0,train\n")
+    if sys.version_info < (3, 11):  # Newer readers take a zero byte for a letter.
+        with pytest.raises(ValueError, match=r"split\.csv cannot be read as CSV"):
+            split_by_file([Source("a", ("a.png",))], str(path))
