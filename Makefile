@@ -10,7 +10,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
-EXTRAS ?= test,convert,beam,serving,docs
+EXTRAS ?= test,convert,beam,serving,docs,demo
 RUN ?= runs/digits
 SEED ?= 0
 NUCLEI ?= ../shared/data/nuclei

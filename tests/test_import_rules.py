@@ -19,6 +19,7 @@ _ON_FILES = {
     "object_pictures": {"PIL"},
     "picture_sheets": {"PIL"},
     "picture_pool": {"tqdm"},
+    "score_report": {"PIL", "matplotlib"},
     "evaluate_main": {"absl"},
 }
 _BATCH = ("main", "parts", "pictures", "results", "run", "tiles")
@@ -28,6 +29,8 @@ _ALLOWED = {
     "rpe_tf.core": {"rpe_tf.core"},
     "rpe_tf.metrics": {"rpe_tf.metrics"},
     **{f"rpe_tf.metrics.{name}": {"rpe_tf.metrics"} for name in _ON_FILES},
+    "rpe_tf.metrics.score_report": {"rpe_tf.metrics", "rpe_tf.html_page"},
+    "rpe_tf.metrics.boundary_files": {"rpe_tf.metrics", "data_pipeline.mat_structure"},
     "rpe_tf.metrics.picture_sheets": {"rpe_tf.metrics", "rpe_tf.drawing"},  # These draw.
     "rpe_tf.metrics.object_pictures": {"rpe_tf.metrics", "rpe_tf.drawing"},
     "rpe_tf.models": {"rpe_tf.core", "rpe_tf.models"},
@@ -56,6 +59,18 @@ _ALLOWED = {
         *("rpe_tf.checkpoints", "rpe_tf.run_folder", "rpe_tf.saved_model", "rpe_tf.models"),
     },
     "rpe_tf.drawing": set(),
+    "rpe_tf.html_page": set(),
+    "rpe_tf.report": {
+        *("rpe_tf.html_page", "rpe_tf.metrics", "rpe_tf.report_pictures", "rpe_tf.run_folder"),
+    },
+    "rpe_tf.report_pictures": {  # Labelled pictures, as the run's model sees them.
+        *("rpe_tf.checkpoints", "rpe_tf.core", "rpe_tf.drawing", "rpe_tf.html_page"),
+        *("rpe_tf.metrics", "rpe_tf.run_folder", "rpe_tf.tasks"),
+        "data_pipeline.input_pipeline",
+    },
+    "rpe_tf.report_main": {
+        *("rpe_tf.report", "data_pipeline.command_line", "data_pipeline.shards"),
+    },
     "rpe_tf.saved_model": set(),
     "rpe_tf.reporter": {"rpe_tf.run_folder", "rpe_tf.training"},
     "rpe_tf.figures": {"rpe_tf", "data_pipeline"},
@@ -64,7 +79,8 @@ _ALLOWED = {
     "export": {
         *("rpe_tf", "export"),
         *("data_pipeline.command_line", "data_pipeline.picture_files"),
-        *("data_pipeline.input_pipeline", "data_pipeline.shards"),  # of labelled pictures
+        # Of labelled pictures.
+        *("data_pipeline.input_pipeline", "data_pipeline.shards", "data_pipeline.damage"),
     },
     # Batches run the way conversions do, and read and write shards.
     **{f"export.batch_{name}": {"rpe_tf", "export", "data_pipeline"} for name in _BATCH},
