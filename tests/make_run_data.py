@@ -8,17 +8,16 @@ replaced, those of others stay. VERSION/ there is the run folder, without Tensor
 """
 
 import io
-import os
 import pathlib
 import subprocess
 import sys
-import tarfile
 import tempfile
 
 import numpy as np
 import tensorflow as tf
 
 from export.trained_run import restore_run
+from tests.archives import read_archive, write_archive
 from tests.stripes import write_stripes
 
 ARCHIVE = pathlib.Path(__file__).parent / "data" / "runs.tar.xz"
@@ -40,17 +39,11 @@ def train(run_dir, shards, *flags):
     return done.returncode, done.stderr
 
 
-def read_archive():
-    """The files of the archive by path; none where there is no archive."""
-    if not ARCHIVE.exists():
-        return {}
-    with tarfile.open(ARCHIVE) as archive:
-        return {member.name: archive.extractfile(member).read() for member in archive}
-
-
 def main():
     """Replaces this version's part of the archive."""
-    files = {name: x for name, x in read_archive().items() if not name.startswith(tf.__version__)}
+    files = {
+        name: x for name, x in read_archive(ARCHIVE).items() if not name.startswith(tf.__version__)
+    }
     with tempfile.TemporaryDirectory() as work:
         write_stripes(work)
         run_dir = pathlib.Path(work, "run")
@@ -65,15 +58,7 @@ def main():
             name = str(path.relative_to(run_dir))
             if path.is_file() and path.suffix != ".html" and not name.startswith("tensorboard"):
                 files[f"{tf.__version__}/{name}"] = path.read_bytes()
-    ARCHIVE.parent.mkdir(exist_ok=True)
-    unfinished = ARCHIVE.with_suffix(".unfinished")
-    with tarfile.open(unfinished, "w:xz") as archive:
-        for name in sorted(files):
-            info = tarfile.TarInfo(name)
-            info.size = len(files[name])
-            archive.addfile(info, io.BytesIO(files[name]))
-    os.replace(unfinished, ARCHIVE)
-    print(f"Wrote {ARCHIVE} ({ARCHIVE.stat().st_size / 1e3:.0f} kB)")
+    write_archive(ARCHIVE, files)
 
 
 if __name__ == "__main__":

@@ -12,17 +12,18 @@ from export.trained_run import restore_run
 from export.version_folder import write_version
 from rpe_tf import run_folder
 from rpe_tf.tasks import TASKS
-from tests.make_run_data import read_archive, train
+from tests.archives import read_archive
+from tests.make_run_data import ARCHIVE, train
 from tests.stripes import write_stripes
 
-_VERSIONS = sorted({name.split("/")[0] for name in read_archive()})
+_VERSIONS = sorted({name.split("/")[0] for name in read_archive(ARCHIVE)})
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Run folders by version of TensorFlow."""
     folder = tmp_path_factory.mktemp("runs")
-    for name, content in read_archive().items():
+    for name, content in read_archive(ARCHIVE).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

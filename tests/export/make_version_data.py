@@ -10,10 +10,7 @@ TensorFlow are replaced, those of others stay. VERSION/TASK there holds a SavedM
 
 import io
 import json
-import lzma
-import os
 import pathlib
-import tarfile
 import tempfile
 
 import numpy as np
@@ -24,6 +21,7 @@ from export.expected_answers import parameter_cases
 from export.trained_run import TrainedRun
 from export.version_folder import write_version
 from rpe_tf.tasks import TASKS
+from tests.archives import read_archive, write_archive
 from tests.export.conftest import BOUNDARY, INSTANCES, PROPOSALS, SEMANTIC
 
 ARCHIVE = pathlib.Path(__file__).parent / "data" / "exports.tar.xz"
@@ -31,7 +29,6 @@ ARCHIVE = pathlib.Path(__file__).parent / "data" / "exports.tar.xz"
 _STEP = 10
 # Weights repeat so many random eighths: those do.
 _NUM_WEIGHTS = 61
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "pb": 0}]
 _PARTS = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
 
 
@@ -72,17 +69,11 @@ def answers_of(folder, chosen, batches):
     return answers
 
 
-def read_archive():
-    """The files of the archive by path; none where there is no archive."""
-    if not ARCHIVE.exists():
-        return {}
-    with tarfile.open(ARCHIVE) as archive:
-        return {member.name: archive.extractfile(member).read() for member in archive}
-
-
 def main():
     """Replaces this version's part of the archive."""
-    files = {name: x for name, x in read_archive().items() if not name.startswith(tf.__version__)}
+    files = {
+        name: x for name, x in read_archive(ARCHIVE).items() if not name.startswith(tf.__version__)
+    }
     files["pictures.npz"] = npz(pictures())
     for settings in (PROPOSALS, BOUNDARY, INSTANCES, SEMANTIC):
         run = tiny_run(settings)
@@ -95,18 +86,7 @@ def main():
             files[f"{place}/answers.npz"] = npz(answers_of(folder, chosen, pictures()))
             for part in _PARTS:
                 files[f"{place}/{part}"] = pathlib.Path(folder, part).read_bytes()
-    unfinished = ARCHIVE.with_suffix(".unfinished")
-    with (
-        lzma.open(unfinished, "wb", filters=_FILTERS) as file,
-        tarfile.open(fileobj=file, mode="w") as archive,
-    ):
-        # Parts of a kind beside each other, which the compression finds alike.
-        for name in sorted(files, key=lambda name: (name.split("/")[1:], name)):
-            info = tarfile.TarInfo(name)
-            info.size = len(files[name])
-            archive.addfile(info, io.BytesIO(files[name]))
-    os.replace(unfinished, ARCHIVE)
-    print(f"Wrote {ARCHIVE} ({ARCHIVE.stat().st_size / 1e3:.0f} kB)")
+    write_archive(ARCHIVE, files)
 
 
 def npz(arrays):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.archives import read_archive
 from tests.export.equal_answers import check_equal
-from tests.export.make_version_data import answers_of, read_archive
+from tests.export.make_version_data import ARCHIVE, answers_of
 
 _SIGNATURES = {
     "boundary": {"embedding", "serving_bytes", "serving_default", "tf_example"},
@@ -26,7 +27,7 @@ def _minor(version):
 
 @pytest.fixture(scope="module")
 def files():
-    return read_archive()
+    return read_archive(ARCHIVE)
 
 
 def load(content):

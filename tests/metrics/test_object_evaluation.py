@@ -280,9 +280,7 @@ def _fault_float(folder):
 def _fault_rle(folder):
     record = {"file_name": "b.png", "segmentation": rle_encode(np.zeros((3, 3), bool))}
     (folder / "out/predictions.json").write_text(json.dumps([record]))
-    return (
-        "predictions.json: a record of picture 'b.png' has a spoilt segmentation (it must"
-    )
+    return "predictions.json: a record of picture 'b.png' has a spoilt segmentation (it must"
 
 
 def _fault_unknown(folder):
