@@ -19,6 +19,7 @@ class TrainedRun(NamedTuple):
     settings: dict  # settings.json, its `read_out` with what was found in training
     model: keras.Model  # image → prediction, weights of the checkpoint
     step: int  # of the checkpoint
+    class_names: list[str] | None = None  # of an export, where it has them
 
 
 def restore_run(run_dir: str) -> TrainedRun:
@@ -68,7 +69,15 @@ def restore_export(export_dir: str) -> tuple[TrainedRun, dict]:
     report = initialize(model, folder)
     if report.left:
         raise ValueError(f"{folder} has no weights for {report.left}; it is of another version")
-    return TrainedRun(settings, model, step), metrics
+    return TrainedRun(settings, model, step, _class_names(folder)), metrics
+
+
+def _class_names(folder: str) -> list[str] | None:
+    path = os.path.join(folder, "labels.txt")
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        return file.read().splitlines()
 
 
 def _build(folder: str, settings: object) -> keras.Model:

@@ -95,7 +95,7 @@ def _write_model(run: TrainedRun, folder: str, metrics: dict) -> None:
         "signatures.md": format_signatures(described),
         "LICENSE": licence_text(),
     }
-    if names := class_names(run.settings):
+    if names := run.class_names or class_names(run.settings):
         texts["labels.txt"] = "".join(f"{name}\n" for name in names)
     for name, text in texts.items():
         with open(os.path.join(folder, name), "w", encoding="utf-8") as file:

@@ -1,12 +1,14 @@
 """What a run found for its read-out goes along."""
 
 import json
+import pathlib
 import shutil
 
 import numpy as np
 import pytest
 
 from export.trained_run import restore_export, restore_run
+from export.version_folder import write_version
 from rpe_tf.inference.instance_scoring import FEATURES
 from rpe_tf.run_folder import write_read_out
 
@@ -35,6 +37,17 @@ def test_restore_export_gives_the_run_that_was_exported(exported_boundary):
     wanted = exported_boundary.run.model.get_weights()
     for found, weight in zip(run.model.get_weights(), wanted, strict=True):
         np.testing.assert_array_equal(found, weight)
+
+
+def test_restore_export_keeps_the_names_of_the_classes(exported_instances, tmp_path):
+    folder = shutil.copytree(f"{exported_instances.export_dir}/1", tmp_path / "1")
+    names = (folder / "labels.txt").read_text().splitlines()
+    names[-1] = "nucleus"
+    (folder / "labels.txt").write_text("\n".join(names) + "\n")
+    run, metrics = restore_export(tmp_path)
+    assert run.class_names == names
+    again = write_version(run, str(tmp_path), version=None, metrics=metrics)
+    assert pathlib.Path(again, "labels.txt").read_text().splitlines() == names
 
 
 def test_restore_export_names_what_does_not_fit(exported_boundary, tmp_path):
