@@ -115,17 +115,18 @@ def answer_whole(model: object, picture: Picture, wanted: Wanted) -> Answer:
     else:
         prediction = model.predict(image)
         instance = prediction.instance
-    if "png" in wanted.kinds and instance is not None:
-        write_instances(folder, stem, instance)
-    if "png" in wanted.kinds and semantic is not None:
-        write_semantic(folder, stem, semantic)
     if "json" in wanted.kinds:
         results = coco_results(picture.name, f"{stem}_instances.png", prediction)
     classes = [] if prediction is None else prediction.table["class"]
     found = Answer(len(classes), results)
-    if "shards" not in wanted.kinds:
-        return found
-    return add_example(found, picture, instance, classes, semantic)
+    if "shards" in wanted.kinds:
+        found = add_example(found, picture, instance, classes, semantic)
+    # Last, so that a picture that fails leaves none.
+    if "png" in wanted.kinds and instance is not None:
+        write_instances(folder, stem, instance)
+    if "png" in wanted.kinds and semantic is not None:
+        write_semantic(folder, stem, semantic)
+    return found
 
 
 def add_example(

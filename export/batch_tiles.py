@@ -51,20 +51,20 @@ def answer_tiled(model: object, picture: Picture, wanted: Wanted, num_pixels: in
         except ValueError as error:
             raise ValueError(str(error).replace(path, picture.name)) from error
         maps = [suffix for suffix in _MAPS if os.path.exists(output + suffix)]
-        if "png" in wanted.kinds:
-            for suffix in maps:
-                place = os.path.join(wanted.output_dir, picture.stem + suffix)
-                tf.io.gfile.copy(output + suffix, f"{place}.tmp", overwrite=True)
-                tf.io.gfile.rename(f"{place}.tmp", place, overwrite=True)
         for result in results:
             result["file_name"] = picture.name
             result["label_file"] = result["label_file"].replace("found", picture.stem, 1)
         answer = Answer(len(results), results if "json" in wanted.kinds else [])
-        if "shards" not in wanted.kinds:
-            return answer
-        instance, semantic = (
-            read_label_png(output + suffix) if suffix in maps else None
-            for suffix in ("_instances.png", "_semantic.png")
-        )
-    classes = [result["category_id"] for result in results]
-    return add_example(answer, picture, instance, classes, semantic)
+        if "shards" in wanted.kinds:
+            instance, semantic = (
+                read_label_png(output + suffix) if suffix in maps else None
+                for suffix in ("_instances.png", "_semantic.png")
+            )
+            classes = [result["category_id"] for result in results]
+            answer = add_example(answer, picture, instance, classes, semantic)
+        # Last, so that a picture that fails leaves none.
+        for suffix in maps if "png" in wanted.kinds else ():
+            place = os.path.join(wanted.output_dir, picture.stem + suffix)
+            tf.io.gfile.copy(output + suffix, f"{place}.tmp", overwrite=True)
+            tf.io.gfile.rename(f"{place}.tmp", place, overwrite=True)
+    return answer

@@ -300,9 +300,9 @@ def test_large_pictures_and_too_many_instances_fail_alone(exported, scenes, tmp_
         raise ValueError(f"{name}: too many")
 
     monkeypatch.setattr(schema, "encode_example", encode)
-    _run(exported, tmp_path / "c", sources, write=("json", "shards"))
+    _run(exported, tmp_path / "c", sources, write=("json", "png", "shards"))
     assert [x["error"] for x in _failed(tmp_path / "c")] == [f"{x}: too many" for x in "abc"]
-    assert _results(tmp_path / "c") == []
+    assert _results(tmp_path / "c") == [] and not list((tmp_path / "c").glob("*.png"))
 
 
 def test_large_pictures_are_cut_as_those_of_predict_main(exported_instances, tmp_path, monkeypatch):
