@@ -13,6 +13,7 @@ from export.parity import smooth_pictures
 from export.trained_run import TrainedRun, restore_run
 from export.version_folder import write_version
 from rpe_tf.tasks import TASKS
+from tests.export.colour_patches import train_on_patches
 
 PROPOSALS = {
     "format": 1,
@@ -84,9 +85,11 @@ def new_run():
     return make_run
 
 
-def _export(folder, settings, seed=2):
+def _export(folder, settings, seed=2, train=None):
     run_dir = make_run(folder / "run", seed=seed, settings=settings)
     run = restore_run(run_dir)
+    if train is not None:
+        train(run.model)  # the checkpoint stays as it was
     export_dir = str(folder / "export")
     version = write_version(run, export_dir, version=None, metrics={"recall_50": 0.5})
     return Exported(run_dir, run, export_dir, tf.saved_model.load(version))
@@ -110,6 +113,18 @@ def exported_instances(tmp_path_factory):
 @pytest.fixture(scope="session")
 def exported_semantic(tmp_path_factory):
     return _export(tmp_path_factory.mktemp("exported_semantic"), SEMANTIC, seed=1)
+
+
+@pytest.fixture(scope="session")
+def trained_proposals(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained_proposals")
+    return _export(folder, PROPOSALS, train=train_on_patches)
+
+
+@pytest.fixture(scope="session")
+def trained_instances(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained_instances")
+    return _export(folder, INSTANCES, seed=1, train=train_on_patches)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import pytest
 
 from export import conversion, conversion_scores
 from export.parity import smooth_pictures
+from tests.export.colour_patches import draw_patches
 from tests.runtimes import need
 
 _TASKS = ("boundary", "instances", "proposals", "semantic")
@@ -12,8 +13,8 @@ _SIZE = (45, 70)  # no multiples of the net's stride
 
 
 @pytest.fixture(scope="module")
-def exports(exported, exported_boundary, exported_instances, exported_semantic):
-    found = (exported_boundary, exported_instances, exported, exported_semantic)
+def exports(exported_boundary, trained_instances, trained_proposals, exported_semantic):
+    found = (exported_boundary, trained_instances, trained_proposals, exported_semantic)
     return dict(zip(_TASKS, found, strict=True))
 
 
@@ -27,9 +28,9 @@ def convert(exports, task, runtime, folder, precision="float32", pictures=()):
 
 
 def assert_equal(source, run):
-    batches = [smooth_pictures(0, 1 if source.image_size else 2, *_SIZE)]
+    batches = [draw_patches(0, 1 if source.image_size else 2, *_SIZE)[0]]
     if not source.image_size:
-        batches.append(smooth_pictures(1, 1, 64, 48))
+        batches.append(draw_patches(1, 1, 64, 48)[0])
     conversion.check_equal(conversion.compare(source, run, batches), "the model")
 
 
