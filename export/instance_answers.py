@@ -9,8 +9,7 @@ import tensorflow as tf
 from export import batching, signatures
 from export.answers import Answers, MapCode, read_out_parameters
 from export.semantic_answers import CLASS_MEANINGS, require_8_bits
-from rpe_tf.inference.class_instances import ClassedInstances, read_out_classed
-from rpe_tf.inference.grouping import MAX_REPRESENTATIVES
+from rpe_tf.inference.class_instances import MAX_INSTANCES, ClassedInstances, read_out_classed
 from rpe_tf.inference.label_map import Instances, read_out
 from rpe_tf.inference.pooling import (
     MAX_PROPOSALS,
@@ -18,9 +17,6 @@ from rpe_tf.inference.pooling import (
     pooling_arguments,
     single_arguments,
 )
-
-# Rows that the tables of one picture are padded to before they are stacked: a mode an instance.
-MAX_INSTANCES = MAX_REPRESENTATIVES
 
 _TABLES = {"boxes": (tf.int32, 4), "areas": (tf.int32,), "scores": (tf.float32,)}
 _CLASS_TABLE = {"classes": (tf.int32,)}

@@ -6,14 +6,15 @@ import tensorflow as tf
 
 from rpe_tf.inference import instance_scoring
 from rpe_tf.inference.components import connected_components
-from rpe_tf.inference.grouping import MAX_REPRESENTATIVES, MODE_COSINE, unit_or_zero
+from rpe_tf.inference.grouping import MODE_COSINE, unit_or_zero
 from rpe_tf.inference.instance_tables import boxes_of_pixels, count, mean_by_instance
 from rpe_tf.inference.mode_assignment import assign_to_modes, find_modes, one_at_least
 from rpe_tf.inference.score_threshold import keep_scored
 from rpe_tf.inference.votes import vote_classes
 
-# Of a picture, at the most; further ones, the smallest, become background.
-MAX_INSTANCES = MAX_REPRESENTATIVES
+# Of a picture, at the most; further ones, the smallest, become background. Tables of a batch are
+# padded to as many rows.
+MAX_INSTANCES = 4096
 
 
 class ClassedInstances(NamedTuple):
@@ -85,9 +86,8 @@ def read_out_classed(
     )
     assigned = assign_to_modes(pixels, groups.modes, min_area)
     group_id = tf.where(assigned.mode < assigned.num_modes, assigned.mode + 1, 0)
-    group_map = tf.reshape(tf.scatter_nd(place[:, tf.newaxis], group_id, [size[0] * size[1]]), size)
-    instance, areas = _instances(group_map, assigned.num_modes, min_area, split_components)
-    ids = tf.gather(tf.reshape(instance, [-1]), place)
+    ids, areas = _instances(group_id, place, size, assigned.num_modes, min_area, split_components)
+    instance = _map_of(ids, place, size)
     votes = vote_classes(ids, classes, tf.size(areas), num_classes)
     found_boxes = boxes_of_pixels(ids, place, size, tf.size(areas))
     largest = areas
@@ -129,23 +129,33 @@ def _foreground(semantic: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return place, tf.gather(classes, place)
 
 
+def _map_of(ids: tf.Tensor, place: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Returns the map [H, W] with ids [P] at place [P], 0 elsewhere."""
+    return tf.reshape(tf.scatter_nd(place[:, tf.newaxis], ids, [size[0] * size[1]]), size)
+
+
 def _instances(
-    group_id: tf.Tensor, num_groups: tf.Tensor, min_area: int, split_components: bool
+    group_id: tf.Tensor,
+    place: tf.Tensor,
+    size: tf.Tensor,
+    num_groups: tf.Tensor,
+    min_area: int | tf.Tensor,
+    split_components: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the map [H, W] of ids by falling area, and the areas [K], of groups 1.. of pixels."""
-    part, num_parts = group_id, num_groups
-    if split_components:
-        part = connected_components(group_id)
-        num_parts = tf.reduce_max(part)
-    kept, areas = _rank(part, num_parts, min_area)
+    """Returns ids [P] by falling area, and the areas [K], of pixels at place in groups 1.. ."""
+    if not split_components:
+        return _rank(group_id, num_groups, min_area)
+    group_map = _map_of(group_id, place, size)
+    part = connected_components(group_map)
+    kept, areas = _rank(tf.gather(tf.reshape(part, [-1]), place), tf.reduce_max(part), min_area)
     # Only parts can be left over beside an instance: groups below min_area are gone already.
-    kept = _grow(kept, group_id > 0) if split_components else kept
-    return _rank(kept, tf.size(areas), 1)
+    grown = _grow(_map_of(kept, place, size), group_map > 0)
+    return _rank(tf.gather(tf.reshape(grown, [-1]), place), tf.size(areas), 1)
 
 
-def _rank(ids: tf.Tensor, num: tf.Tensor, min_area: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the map with ids by falling area, those below min_area 0, and the areas left."""
-    areas = count(tf.reshape(ids, [-1]), num + 1)[1:]
+def _rank(ids: tf.Tensor, num: tf.Tensor, min_area: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns ids [P] by falling area, those below min_area 0, and the areas left."""
+    areas = count(ids, num + 1)[1:]
     order = tf.argsort(areas, direction="DESCENDING", stable=True)
     num_kept = tf.math.count_nonzero(areas >= min_area, dtype=tf.int32)
     num_kept = tf.minimum(num_kept, MAX_INSTANCES)

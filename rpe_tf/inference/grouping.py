@@ -21,9 +21,11 @@ from rpe_tf.inference.merging import Merged, cover, merge, nearest
 MODE_COSINE = 0.95
 # Weighted points that take part in the loops, at the most. Pixels far from all of these join the
 # nearest: that is where the partition of points without any clusters can differ.
-MAX_REPRESENTATIVES = 4096
+MAX_REPRESENTATIVES = 2048
 # Radius in which points merge, in widths 1/√κ of the kernel.
 _MERGE_RADIUS = 0.25
+# Points that are looped as they are: to merge them would take longer than it saves.
+_FEW_POINTS = 256
 
 
 class Groups(NamedTuple):
@@ -105,21 +107,36 @@ def _converge(
     """
     num, dim = tf.shape(merged.points)[0], merged.points.shape[-1]
 
-    def one_loop(points: tf.Tensor, weight: tf.Tensor, member: tf.Tensor, loop: tf.Tensor, _):
+    def shift(points: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         moved = mean_shift(points, concentration, 1, point_weight=weight)
         # Row by row and then the largest: one slow point keeps the loop going.
-        distance = tf.reduce_max(tf.norm(moved - points, axis=-1))
-        fewer = merge(moved, weight, cosine, MAX_REPRESENTATIVES)
-        return fewer.points, fewer.weight, tf.gather(fewer.member, member), loop + 1, distance
+        return moved, tf.reduce_max(tf.norm(moved - points, axis=-1))
 
-    points, weight, member, num_loops, movement = tf.while_loop(
-        lambda points, weight, member, loop, movement: (loop < max_loops) & (movement > tolerance),
-        one_loop,
-        (merged.points, merged.weight, tf.range(num), tf.constant(0), tf.constant(float("inf"))),
-        shape_invariants=(
-            tf.TensorShape([None, dim]),
-            *(tf.TensorShape([None]),) * 2,
-            *(tf.TensorShape([]),) * 2,
+    def is_moving(loop: tf.Tensor, movement: tf.Tensor) -> tf.Tensor:
+        return (loop < max_loops) & (movement > tolerance)
+
+    def merging_loop(points: tf.Tensor, weight: tf.Tensor, member: tf.Tensor, loop: tf.Tensor, _):
+        moved, movement = shift(points, weight)
+        fewer = merge(moved, weight, cosine, MAX_REPRESENTATIVES)
+        return fewer.points, fewer.weight, tf.gather(fewer.member, member), loop + 1, movement
+
+    def plain_loop(points: tf.Tensor, loop: tf.Tensor, _):
+        moved, movement = shift(points, weight)
+        return moved, loop + 1, movement
+
+    scalars = (tf.TensorShape([]),) * 2
+    points, weight, member, loop, movement = tf.while_loop(
+        lambda points, weight, member, loop, movement: (
+            is_moving(loop, movement) & (tf.size(weight) > _FEW_POINTS)
         ),
+        merging_loop,
+        (merged.points, merged.weight, tf.range(num), tf.constant(0), tf.constant(float("inf"))),
+        shape_invariants=(tf.TensorShape([None, dim]), *(tf.TensorShape([None]),) * 2, *scalars),
+    )
+    points, num_loops, movement = tf.while_loop(
+        lambda points, loop, movement: is_moving(loop, movement),
+        plain_loop,
+        (points, loop, movement),
+        shape_invariants=(tf.TensorShape([None, dim]), *scalars),
     )
     return Merged(points, weight, member), num_loops, movement

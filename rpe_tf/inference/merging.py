@@ -67,8 +67,8 @@ def cover(points: tf.Tensor, cosine: tf.Tensor, max_points: int) -> Cover:
     cosine = tf.minimum(tf.cast(cosine, points.dtype), _LARGEST_COSINE)
 
     def one_round(
-        free: tf.Tensor, rows: tf.Tensor, member: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        free: tf.Tensor, best: tf.Tensor, rows: tf.Tensor, member: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         # Not -(-n // m): converters round quotients of negative numbers the other way.
         stride = (tf.shape(free)[0] + _PICKS - 1) // _PICKS
         position = tf.range(0, tf.shape(free)[0], stride)
@@ -79,25 +79,24 @@ def cover(points: tf.Tensor, cosine: tf.Tensor, max_points: int) -> Cover:
         stays = ~tf.reduce_any(near & is_earlier, axis=1)
         taken = tf.boolean_mask(position, stays)[: max_points - tf.shape(rows)[0]]
         new_rows = tf.gather(free, taken)
-        index, best = nearest(tf.gather(points, free), tf.gather(points, new_rows))
+        index, found = nearest(tf.gather(points, free), tf.gather(points, new_rows))
+        index = tf.where(found > best, index + tf.shape(rows)[0], tf.gather(member, free))
+        member = tf.tensor_scatter_nd_update(member, free[:, tf.newaxis], index)
+        best = tf.maximum(found, best)
         # A zero vector is not near itself; taken it is all the same.
-        is_covered = best >= cosine
-        is_covered |= tf.scatter_nd(taken[:, tf.newaxis], tf.ones_like(taken), tf.shape(free)) > 0
-        member = tf.tensor_scatter_nd_update(member, free[:, tf.newaxis], index + tf.shape(rows)[0])
-        free = tf.boolean_mask(free, ~is_covered)
-        return free, tf.concat([rows, new_rows], axis=0), member
+        is_free = best < cosine
+        is_free &= tf.scatter_nd(taken[:, tf.newaxis], tf.ones_like(taken), tf.shape(free)) == 0
+        rows = tf.concat([rows, new_rows], axis=0)
+        return tf.boolean_mask(free, is_free), tf.boolean_mask(best, is_free), rows, member
 
     every = tf.range(tf.shape(points)[0])
-    free, rows, member = tf.while_loop(
-        lambda free, rows, member: (tf.shape(free)[0] > 0) & (tf.shape(rows)[0] < max_points),
+    _, _, rows, member = tf.while_loop(
+        lambda free, best, rows, member: (tf.size(free) > 0) & (tf.size(rows) < max_points),
         one_round,
-        (every, tf.zeros([0], tf.int32), tf.zeros_like(every)),
-        shape_invariants=(tf.TensorShape([None]),) * 3,
+        (every, tf.fill(tf.shape(every), -2.0), tf.zeros([0], tf.int32), tf.zeros_like(every)),
+        shape_invariants=(tf.TensorShape([None]),) * 4,
     )
-    # With one more, as no matrix may be empty.
-    left = tf.concat([free, rows[:1]], axis=0)
-    index, _ = nearest(tf.gather(points, left), tf.gather(points, rows))
-    return Cover(rows, tf.tensor_scatter_nd_update(member, left[:, tf.newaxis], index))
+    return Cover(rows, member)
 
 
 def nearest(points: tf.Tensor, others: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -109,7 +108,9 @@ def nearest(points: tf.Tensor, others: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
 
     def one_tile(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         cosine = tf.matmul(rows, others, transpose_b=True)
-        return tf.argmax(cosine, axis=-1, output_type=tf.int32), tf.reduce_max(cosine, axis=-1)
+        index = tf.argmax(cosine, axis=-1, output_type=tf.int32)
+        # Once more for the nearest alone, which is less than to look for the largest again.
+        return index, tf.reduce_sum(rows * tf.gather(others, index), axis=-1)
 
     count = tf.shape(points)[0]
     num_tiles = tf.maximum((count + _TILE_ROWS - 1) // _TILE_ROWS, 1)

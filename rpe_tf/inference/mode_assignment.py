@@ -83,11 +83,17 @@ def assign_to_modes(pixels: tf.Tensor, modes: tf.Tensor, min_area: int | tf.Tens
     is_looked_at = one_at_least(is_found)
     place = tf.where(is_looked_at)
     found = tf.boolean_mask(pixels, is_looked_at)
-    mode, _ = nearest(found, modes)
+    mode, cosine = nearest(found, modes)
     areas = count(mode, tf.shape(modes)[0])
     is_kept = areas >= tf.minimum(min_area, tf.reduce_max(areas))
     modes = tf.boolean_mask(modes, is_kept)
-    mode, cosine = nearest(found, modes)
+    row = tf.cumsum(tf.cast(is_kept, tf.int32)) - 1
+    # Pixels of modes that stay are at their nearest already.
+    is_moved = one_at_least(~tf.gather(is_kept, mode))
+    moved = tf.where(is_moved)
+    moved_mode, moved_cosine = nearest(tf.boolean_mask(found, is_moved), modes)
+    mode = tf.tensor_scatter_nd_update(tf.gather(row, mode), moved, moved_mode)
+    cosine = tf.tensor_scatter_nd_update(cosine, moved, moved_cosine)
     num_pixels, num_modes = tf.shape(pixels)[:1], tf.shape(modes)[0]
     every_mode = tf.tensor_scatter_nd_update(tf.fill(num_pixels, num_modes), place, mode)
     return Assignment(

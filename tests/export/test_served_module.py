@@ -32,8 +32,8 @@ def _saved(picture, form, **arguments):
     return file.getvalue()
 
 
-def test_max_instances_is_what_group_returns_at_the_most():
-    assert inspect.signature(group).parameters["max_modes"].default == MAX_INSTANCES
+def test_tables_have_room_for_all_that_group_returns():
+    assert inspect.signature(group).parameters["max_modes"].default <= MAX_INSTANCES
 
 
 def test_serving_default_equals_checkpoint_at_two_sizes(exported, pictures):
