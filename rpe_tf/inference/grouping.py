@@ -25,7 +25,7 @@ MAX_REPRESENTATIVES = 2048
 # Radius in which points merge, in widths 1/√κ of the kernel.
 _MERGE_RADIUS = 0.25
 # Points that are looped as they are: to merge them would take longer than it saves.
-_FEW_POINTS = 256
+_FEW_POINTS = 128
 
 
 class Groups(NamedTuple):

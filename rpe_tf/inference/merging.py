@@ -12,7 +12,7 @@ from rpe_tf.core.sphere import normalize
 from rpe_tf.inference.instance_tables import sum_by_id
 
 # Points among which a round looks for new representatives, at the most.
-_PICKS = 1024
+_PICKS = 512
 # Beyond this cosine rounding decides, even of a point with itself.
 _LARGEST_COSINE = 1.0 - 1e-6
 # Rows of a matrix of cosines that are held at a time, at the most.
