@@ -82,21 +82,25 @@ def write_digit_shards(
 
 
 def write_pictures(output_dir: str, split: str, num_pictures: int) -> None:
-    """Writes the first scenes of a split, in the order of evaluation, as PNG files.
+    """Writes the first scenes of a split, in the order of evaluation, and their ids as PNG files.
 
     Args:
-      output_dir: folder of the shards; the files go to its folder `pictures`.
+      output_dir: folder of the shards; the files go to its folders `pictures` and `labels`.
       split: name of the split.
       num_pictures: how many, at least 0.
     """
     if num_pictures == 0:
         return
     paths = shards.list_shards(os.path.join(output_dir, f"{split}-*"))
-    folder = os.path.join(output_dir, "pictures")
-    tf.io.gfile.makedirs(folder)
+    folders = {name: os.path.join(output_dir, name) for name in ("pictures", "labels")}
+    for folder in folders.values():
+        tf.io.gfile.makedirs(folder)
     for example in input_pipeline.evaluation_dataset(paths).take(num_pictures):
-        path = os.path.join(folder, f"{example['name'][0].numpy().decode()}.png")
-        tf.io.write_file(path, tf.io.encode_png(example["image"][0]))
+        ids = tf.cast(example["instance"][0][..., tf.newaxis], tf.uint8)  # −1, void, is 255
+        maps = {"pictures": example["image"][0], "labels": ids}
+        name = f"{example['name'][0].numpy().decode()}.png"
+        for kind, folder in folders.items():
+            tf.io.write_file(os.path.join(folder, name), tf.io.encode_png(maps[kind]))
 
 
 def _compose(

@@ -42,7 +42,7 @@ _SEED = flags.DEFINE_integer(
     "seed", 0, "Scene k of a split depends on (seed, split, k) alone.", lower_bound=0
 )
 _NUM_PICTURES = flags.DEFINE_integer(
-    "num_pictures", 0, "Scenes of test_mixed also written as PNG files, under pictures/.", 0
+    "num_pictures", 0, "Scenes of test_mixed also written as PNG, to pictures/ and labels/.", 0
 )
 _NUM_SHARDS = flags.DEFINE_integer("num_shards", 4, "Number of files a split.", lower_bound=1)
 

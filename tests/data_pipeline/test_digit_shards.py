@@ -4,8 +4,10 @@ import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_pipeline import digit_shards, input_pipeline, shards
+from rpe_tf.metrics.label_png import read_label_png
 
 _SCANS = np.ones((10, 28, 28), np.float32)
 _CLASSES = np.arange(10)
@@ -134,3 +136,15 @@ def test_write_digit_shards_refuses_bad_numbers_before_writing(tmp_path, changes
     with pytest.raises(ValueError, match=message):
         _write(tmp_path, **changes)
     assert not os.listdir(tmp_path)
+
+
+def test_write_pictures_and_ids_of_the_first_scenes(tmp_path):
+    _write(tmp_path)
+    digit_shards.write_pictures(str(tmp_path), "test_mixed", 2)
+    for example in _examples(tmp_path, "test_mixed")[:2]:
+        name = f"{example['name'][0].decode()}.png"
+        image = np.asarray(Image.open(tmp_path / "pictures" / name))
+        np.testing.assert_array_equal(image, example["image"][0])
+        ids = read_label_png(str(tmp_path / "labels" / name))
+        np.testing.assert_array_equal(ids, example["instance"][0])
+    assert len(os.listdir(tmp_path / "labels")) == 2
