@@ -184,6 +184,19 @@ def test_group_many_points_equal_the_plain_loops():
     assert adjusted_rand_index(plain, groups.instance.numpy()) > 0.999
 
 
+@pytest.mark.parametrize("few_points", [0, 128])
+def test_group_counts_points_that_have_merged(few_points, monkeypatch):
+    # Two piles within the kernel's width of each other: the mode is that of all points, by the
+    # larger pile, whether the loops go on merging or not.
+    monkeypatch.setattr(grouping, "_FEW_POINTS", few_points)
+    angles = np.repeat([0.0, 0.15], [90, 10])
+    points = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    [mode] = group(points, KAPPA).modes.numpy()
+    moved = tiled_mean_shift(points, KAPPA, 25).numpy()
+    np.testing.assert_allclose(mode, moved[0], atol=1e-4)
+    assert 0.01 < np.arctan2(mode[1], mode[0]) < 0.03  # about a tenth of 0.15
+
+
 def test_group_more_places_than_representatives_still_ends(monkeypatch):
     monkeypatch.setattr(grouping, "MAX_REPRESENTATIVES", 20)
     points, axis = clusters(4, per_cluster=50, spread=0.15, seed=3)

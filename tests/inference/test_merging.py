@@ -58,6 +58,17 @@ def test_representatives_stop_at_the_most_asked():
     np.testing.assert_array_equal(member, np.argmax(points @ points[rows].T, axis=1))
 
 
+def test_points_left_over_after_several_rounds_join_the_nearest_of_all(monkeypatch):
+    monkeypatch.setattr(merging, "_PICKS", 4)
+    points = random_points(200, 8)
+    rows, member = merging.cover(points, 0.9, 15)  # four rounds of at most four
+    cosines = points @ points[rows].T
+    is_covered = cosines[np.arange(200), member] >= 0.9
+    assert 15 <= is_covered.sum() < 100
+    nearest = np.argmax(cosines, axis=1)
+    np.testing.assert_array_equal(member[~is_covered], nearest[~is_covered])
+
+
 @pytest.mark.parametrize("count", [1, 49, 50, 51, 120])
 def test_nearest_of_tiles_is_that_of_all(count, monkeypatch):
     monkeypatch.setattr(merging, "_TILE_ROWS", 50)
