@@ -184,11 +184,9 @@ def test_group_many_points_equal_the_plain_loops():
     assert adjusted_rand_index(plain, groups.instance.numpy()) > 0.999
 
 
-@pytest.mark.parametrize("few_points", [0, 128])
-def test_group_counts_points_that_have_merged(few_points, monkeypatch):
+def test_group_counts_points_that_have_merged():
     # Two piles within the kernel's width of each other: the mode is that of all points, by the
-    # larger pile, whether the loops go on merging or not.
-    monkeypatch.setattr(grouping, "_FEW_POINTS", few_points)
+    # larger pile.
     angles = np.repeat([0.0, 0.15], [90, 10])
     points = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     [mode] = group(points, KAPPA).modes.numpy()
