@@ -50,7 +50,7 @@ ROWS = {
     "3 loops": ["--num_loops=3"],
     "5 loops": ["--num_loops=5"],
     "κ learned": ["--learn_grouping"],
-    "no instance weights": ["--normalizer=pixels"],
+    "divided by pixels": ["--normalizer=pixels"],
     "means over pairs": ["--normalizer=pairs"],
     "positive weight 4": ["--positive_weight=4"],
     "5 % of pixels": ["--num_pixels=1280"],
