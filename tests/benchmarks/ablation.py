@@ -159,7 +159,8 @@ def run_row(name: str, seed: str, start: str | None) -> dict:
     """Returns the figures of a row, from its file where it has run before."""
     folder = os.path.join(_OUTPUT_DIR.value, re.sub(r"\W+", "_", name))
     path, run_dir = os.path.join(folder, f"{seed}.json"), os.path.join(folder, seed)
-    if os.path.exists(path):
+    # Of the start its weights are needed too, which are not kept with the figures.
+    if os.path.exists(path) and (name != _START or os.path.isdir(f"{run_dir}/checkpoints")):
         with open(path, encoding="utf-8") as file:
             return json.load(file)
     row_flags = ["--embedding_weight=0"] if name == _START else ROWS[name]
