@@ -1,11 +1,11 @@
 """Converged mean shift and its modes: from points on the sphere to groups (§4, read-out).
 
 Points that nearly coincide merge before the first loop and after each one (`merging`), at a quarter
-of the kernel's width: closer than that the kernel cannot tell them apart.
-An embedding that was trained has a few hundred such places, however many pixels it has, so only the
-merging looks at all of them, in time linear in their number. On digit scenes of 4,096 pixels and an
-embedding that is not settled (D = 8) the adjusted Rand index between its partition and that of the
-plain loops is 0.997 and 0.987; with half the width, which is faster, 0.985 and 0.912.
+of the kernel's width: closer than that the kernel cannot tell them apart. An embedding that was
+trained has a few hundred such places, however many pixels it has, so only the merging looks at all
+of them, in time linear in their number. On digit scenes of 4,096 pixels and an embedding that is
+not settled (D = 8) the adjusted Rand index between its partition and that of the plain loops is
+0.997 and 0.987; with half the width, which is faster, 0.985 and 0.912.
 """
 
 from typing import NamedTuple
