@@ -113,7 +113,7 @@ def _converge(
         return fewer.points, fewer.weight, tf.gather(fewer.member, member), loop + 1, distance
 
     # One loop, not a second one for the few points at the end, though their merging costs more than
-    # it saves: of a loop that has nothing to do OpenVINO gives back other scalars than it was given.
+    # it saves: of a loop without work OpenVINO gives back other scalars than it was given.
     points, weight, member, num_loops, movement = tf.while_loop(
         lambda points, weight, member, loop, movement: (loop < max_loops) & (movement > tolerance),
         one_loop,
