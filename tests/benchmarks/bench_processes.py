@@ -41,12 +41,8 @@ def images_per_second(norm: str, num_processes: int, folder: pathlib.Path) -> fl
     arguments = [
         *(f"--flagfile={_RECIPE}", f"--run_dir={run_dir}", f"--train_shards={_SHARDS.value}"),
         *(f"--num_steps={_NUM_STEPS.value}", f"--batch_size={_BATCH_SIZE.value}"),
-        *(
-            "--report_every=10",
-            "--picture_every=0",
-            "--embedding_only_fraction=0",
-            f"--norm={norm}",
-        ),
+        *("--report_every=10", "--picture_every=0", "--embedding_only_fraction=0"),
+        f"--norm={norm}",
     ]
     os.environ.update(dict.fromkeys(_THREADS, str(_CORES // num_processes)))
     if num_processes == 1:

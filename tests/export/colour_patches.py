@@ -1,4 +1,4 @@
-"""Pictures of plain patches, and a run trained to tell their colours apart.
+"""Pictures of plain patches, and the training of a model that tells their colours apart.
 
 Between groups that are not clear the rounding of a runtime decides, so only a trained embedding
 shows whether it groups as TensorFlow does.
