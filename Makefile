@@ -44,10 +44,9 @@ ablation: $(VENV)/.ready
 	@if test -d $(NUCLEI); then \
 		$(PY) -m data_pipeline.convert_folders --images=$(NUCLEI)/images --labels=$(NUCLEI)/labels \
 			--split_file=$(NUCLEI)/index.csv --output_dir=runs/ablation/shards && \
-		for seed in 0 1; do nohup nice env $(PY) -m tests.benchmarks.ablation --seeds=$$seed \
-			--shards=runs/ablation/shards --output_dir=runs/ablation \
-			> runs/ablation/log_$$seed.txt 2>&1 & done; \
-		echo "the ablation runs on in the background: runs/ablation/log_*.txt"; \
+		{ nohup nice env $(PY) -m tests.benchmarks.ablation --shards=runs/ablation/shards \
+			--output_dir=runs/ablation > runs/ablation/log.txt 2>&1 & } ; \
+		echo "the ablation runs on in the background: runs/ablation/log.txt"; \
 	else echo "skipped: the ablation needs $(NUCLEI)"; fi
 
 lint: $(VENV)/.ready

@@ -20,12 +20,15 @@ def pair_loss(
     positive_weight=1.0,
     position=None,
     radius=math.inf,
+    instance_weights=True,
 ):
     """Eq. 2, pair by pair."""
     embedding, instance = np.asarray(embedding, np.float64), np.asarray(instance)
     position = np.zeros([len(instance), 2]) if position is None else position
     used = [i for i in range(len(instance)) if instance[i] >= 0]
     size = {y: sum(1 for i in used if instance[i] == y) for y in instance[used]}
+    if not instance_weights:
+        size = dict.fromkeys(size, 1)
     s = similarity(embedding, embedding)
     sums = {"positive": 0.0, "negative": 0.0}
     weights = {"all": 0.0, "positive": 0.0, "negative": 0.0}

@@ -82,9 +82,13 @@ def browser_tab(address, width=1280, height=1100):
 
 
 def drop(tab, path):
-    """Gives the page a picture file, in place of the one it has, if any."""
+    """Gives the page a picture file, in place of the one it has, if any.
+
+    What the page said of the one before is gone then: words waited for are of this one.
+    """
     if not tab.locator("input[type=file]").count():
         tab.get_by_label("Clear").first.click()
+    wait_for_words(tab, "No picture yet.")
     tab.set_input_files("input[type=file]", path)
 
 

@@ -26,6 +26,7 @@ def grouping_loss(
     step_size: float | tf.Tensor = 1.0,
     normalizer: str = "groups",
     positive_weight: float = 1.0,
+    instance_weights: bool = True,
     group_all_pixels: bool = False,
     position: tf.Tensor | None = None,
     radius: float | None = None,
@@ -48,6 +49,7 @@ def grouping_loss(
       step_size: η in (0, 1].
       normalizer: "groups", "pixels" or "pairs", see `pair_loss`.
       positive_weight: factor on the pairs of one instance.
+      instance_weights: whether every instance counts the same, see `pair_loss`; else every pixel.
       group_all_pixels: whether all pixels are grouped though the losses draw theirs.
       position: [B, N, 2] float, row and column of each pixel; needed with a radius.
       radius: within which two instances form pairs, see `pair_loss`. Grouping knows no radius.
@@ -78,8 +80,14 @@ def grouping_loss(
             points = tiled_mean_shift(points, concentration, 1, step_size, mask=labels >= 0)
         scored = points, labels, position
         x, y, places = drawn(loop, *scored) if group_all_pixels else scored
-        loss = pair_loss(x, y, margin, normalizer, positive_weight, position=places, radius=radius)
-        losses.append(loss)
+        losses.append(
+            pair_loss(
+                *(x, y, margin, normalizer, positive_weight),
+                instance_weights=instance_weights,
+                position=places,
+                radius=radius,
+            )
+        )
     return tf.stack(losses, axis=-1)
 
 

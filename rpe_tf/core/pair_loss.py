@@ -1,8 +1,9 @@
 """The pairwise loss of Eq. 2: one instance together, two instances at least a margin apart.
 
 Over all pixels and in memory linear in them. The positive part needs no pairs (Prop. 1): over an
-instance k, Σ_ij w_i w_j (1 − s_ij) = ½ (1 − |mean_k|²). The hinge takes one pass over the tiles of
-A_ij = 1[y_i ≠ y_j, s_ij > α], which yields P_i = Σ_j A_ij w_j x_j and p_i = Σ_j A_ij w_j, hence
+instance, with W = Σ_i w_i, Σ_ij w_i w_j (1 − s_ij) = ½ (W² − |Σ_i w_i x_i|²). The hinge takes one
+pass over the tiles of A_ij = 1[y_i ≠ y_j, s_ij > α], which yields P_i = Σ_j A_ij w_j x_j and
+p_i = Σ_j A_ij w_j, hence
 
     value Σ_i w_i (½ x_iᵀ P_i + (½ − α) p_i)        gradient ∂/∂x_i = w_i P_i
 
@@ -26,6 +27,7 @@ def pair_loss(
     normalizer: str = "groups",
     positive_weight: float = 1.0,
     *,
+    instance_weights: bool = True,
     position: tf.Tensor | None = None,
     radius: float | None = None,
 ) -> tf.Tensor:
@@ -41,11 +43,14 @@ def pair_loss(
       instance: y, [N] or [B, N] int: 0 background (one more instance), −1 void (takes no part).
       margin: α in [0, 1], the largest similarity two instances may have at no cost.
       normalizer: Z. "groups": Σ w_i w_j = K², K instances present, so that the loss lies in
-        [0, 1] at any size of the image. "pixels": the number of pixels that take part, as the
-        paper writes it. "pairs": each of the two terms has a Z of its own, twice the Σ w_i w_j of
-        its pairs: both are means over pairs and weigh the same, whatever K and the radius.
+        [0, 1] at any size of the image; without instance_weights N². "pixels": N, the number of
+        pixels that take part, as the paper writes it. "pairs": each of the two terms has a Z of
+        its own, twice the Σ w_i w_j of its pairs: both are means over pairs and weigh the same,
+        whatever K and the radius.
       positive_weight: factor on the pairs of one instance, ≥ 0. Under "groups" these make up at
         most 1/(2K) of the loss.
+      instance_weights: whether w_i = 1/|I_{y_i}|, which lets every instance count the same; else
+        w_i = 1, and large instances hide small ones.
       position: p, [N, 2] or [B, N, 2], of each pixel, row and column. Taken as constant; plays no
         part without a radius.
       radius: r ≥ 0, in the unit of position, inclusive; None for no limit. "groups" and "pixels"
@@ -66,32 +71,42 @@ def pair_loss(
     if embedding.shape.rank == 2:
         loss = pair_loss(
             *(embedding[tf.newaxis], instance[tf.newaxis], margin, normalizer, positive_weight),
+            instance_weights=instance_weights,
             position=position,
             radius=radius,
         )
         return loss[0]
     rank = instance_rank(instance)
-    weight = pixel_weight(instance, embedding.dtype)[..., tf.newaxis]
-    positive = positive_weight * _positive(embedding, rank, weight)
+    counts = tf.cast(instance >= 0, embedding.dtype)
+    weight = pixel_weight(instance, embedding.dtype) if instance_weights else counts
+    weight = weight[..., tf.newaxis]
+    positive, same = _positive(embedding, rank, weight)
+    positive *= positive_weight
     negative, reach = _hinge(embedding, rank, weight, margin, position, radius)
-    num_groups = tf.reduce_sum(weight, axis=[-2, -1])
+    all_pairs = tf.square(tf.reduce_sum(weight, axis=[-2, -1]))
     divide = tf.math.divide_no_nan
     if normalizer == "pairs":
         if reach is None:
-            reach = num_groups * (num_groups - 1.0)
-        return 0.5 * (divide(positive, num_groups) + divide(negative, reach))
+            reach = all_pairs - same
+        return 0.5 * (divide(positive, same) + divide(negative, reach))
     if normalizer == "groups":
-        return divide(positive + negative, tf.square(num_groups))
-    num_pixels = tf.reduce_sum(tf.cast(instance >= 0, embedding.dtype), axis=-1)
-    return divide(positive + negative, num_pixels)
+        return divide(positive + negative, all_pairs)
+    return divide(positive + negative, tf.reduce_sum(counts, axis=-1))
 
 
-def _positive(embedding: tf.Tensor, rank: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    """Returns Σ_k ½ (1 − |mean_k|²), [B], as Σ_i ½ w_i (1 − x_iᵀ mean_{y_i})."""
-    mean = tf.gather(instance_sum(weight * embedding, rank), rank, batch_dims=1)
-    return 0.5 * tf.reduce_sum(
-        weight[..., 0] * (1.0 - tf.reduce_sum(embedding * mean, axis=-1)), axis=-1
-    )
+def _positive(
+    embedding: tf.Tensor, rank: tf.Tensor, weight: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns Σ_ij w_i w_j 1[y_i = y_j] (1 − s_ij), [B], and these pairs' Σ w_i w_j, [B].
+
+    As Σ_i ½ w_i (W − x_iᵀ S) with W = Σ_j w_j and S = Σ_j w_j x_j over the instance of pixel i.
+    """
+    sums = instance_sum(weight * tf.concat([embedding, tf.ones_like(weight)], axis=-1), rank)
+    sums = tf.gather(sums, rank, batch_dims=1)
+    total = sums[..., -1]
+    apart = total - tf.reduce_sum(embedding * sums[..., :-1], axis=-1)
+    positive = 0.5 * tf.reduce_sum(weight[..., 0] * apart, axis=-1)
+    return positive, tf.reduce_sum(weight[..., 0] * total, axis=-1)
 
 
 def _hinge(

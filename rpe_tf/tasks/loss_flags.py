@@ -39,6 +39,12 @@ _NORMALIZER = flags.DEFINE_enum(
 _POSITIVE_WEIGHT = flags.DEFINE_float(
     "positive_weight", 1.0, "Factor ≥ 0 on the pairs of one instance.", lower_bound=0
 )
+_INSTANCE_WEIGHTS = flags.DEFINE_bool(
+    "instance_weights",
+    True,
+    "Weigh a pixel by one over its instance's size (Eq. 2), so that every instance counts the "
+    "same; else all pixels alike.",
+)
 _RADIUS = flags.DEFINE_float(
     "radius",
     None,
@@ -113,6 +119,7 @@ def settings_from_flags(names: tuple[str, ...] = ()) -> dict:
         "step_size": _STEP_SIZE.value,
         "normalizer": _NORMALIZER.value,
         "positive_weight": _POSITIVE_WEIGHT.value,
+        "instance_weights": _INSTANCE_WEIGHTS.value,
         "group_all_pixels": _GROUP_ALL_PIXELS.value,
         "radius": _RADIUS.value,
         "foreground_only": _FOREGROUND_ONLY.value,

@@ -1,20 +1,23 @@
 """What each part of the method changes on nuclei: a row of equal minutes a variant, from one start.
 
 The start trains the classes alone, with the recipe `nuclei`; every row goes on from its weights
-with the recipe and the flags of ROWS for --minutes of processor time, whatever else the machine
-does, so a dearer row makes fewer steps (a short run times them). Everything else is equal. A row
-that is there already is not run again, so the command can be killed and given once more; two seeds
-on two cores are two of it, with --seeds=0 and --seeds=1.
+with the recipe and the flags of ROWS. Everything else is equal but the number of steps: the recipe
+makes as many as --minutes of one core allow, another row as many as cost the same. What a step
+costs is told beforehand by a short run of the row and one of the recipe side by side, so that
+whatever else the machine does slows both; plan.json keeps it, and the trainings may then run on a
+busy machine. A row that is there already is not run again, so the command can be killed and given
+once more. The seeds of a row run side by side, one core each.
 
 Example, in the background:
   python -m data_pipeline.convert_folders --images=nuclei/images --labels=nuclei/labels \\
       --split_file=nuclei/index.csv --output_dir=shards
   nohup nice python -m tests.benchmarks.ablation --shards=shards --output_dir=runs/ablation &
 
-Writes <row>/<seed>.json into --output_dir and prints the table as it stands, a mean over seeds and
-half the distance between the largest and the smallest.
+Writes plan.json and <row>/<seed>.json into --output_dir and prints the table as it stands, a mean
+over seeds and half the distance between the largest and the smallest.
 """
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -22,6 +25,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 
@@ -31,7 +35,7 @@ from scipy import ndimage
 
 _SHARDS = flags.DEFINE_string("shards", None, "Folder of the nuclei's shards, train-* and val-*.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for the runs and the figures.")
-_MINUTES = flags.DEFINE_float("minutes", 10.0, "Of one core a row's training.", lower_bound=0)
+_MINUTES = flags.DEFINE_float("minutes", 10.0, "Of one core, the recipe's training.", lower_bound=0)
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1"], "Of start, data order and drawn pixels.")
 _ROWS = flags.DEFINE_list("rows", [], "Names of rows; by default all.")
 _THREADS = flags.DEFINE_integer("threads", 1, "Of TensorFlow; 0: one a core.", lower_bound=0)
@@ -50,6 +54,7 @@ ROWS = {
     "3 loops": ["--num_loops=3"],
     "5 loops": ["--num_loops=5"],
     "κ learned": ["--learn_grouping"],
+    "no instance weights": ["--noinstance_weights"],
     "divided by pixels": ["--normalizer=pixels"],
     "means over pairs": ["--normalizer=pairs"],
     "positive weight 4": ["--positive_weight=4"],
@@ -65,7 +70,7 @@ ROWS = {
     "position channels": ["--position=channels"],
     "radius 32": ["--radius=32"],
 }
-_START = "start"
+_RECIPE, _START = "the recipe: 2 loops", "start"
 # Of the recipe; the concentration is that of the loss, or what was learned.
 _READ_OUT = {"min_area": 20, "split_components": True}
 FIGURES = ("matching_50", "matching_70", "matching_90", "pq", "miou", "holes")
@@ -155,7 +160,43 @@ def score(run_dir: str) -> dict[str, float]:
     return scores | {"holes": float(np.mean(holes))}
 
 
-def run_row(name: str, seed: str, start: str | None) -> dict:
+def plan_row(name: str) -> dict:
+    """Returns the steps of a row and what each costs in processor seconds, from plan.json if there.
+
+    Seconds are those of the recipe's own plan, times what the row costs beside it.
+    """
+    path = os.path.join(_OUTPUT_DIR.value, "plan.json")
+    plan = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            plan = json.load(file)
+    if name in plan:
+        return plan[name]
+    if name == _RECIPE:
+        step_s = _probe(_RECIPE)["step_s"]
+        plan[name] = {"num_steps": round(60 * _MINUTES.value / step_s), "step_s": step_s}
+    else:
+        recipe = plan_row(_RECIPE)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            row, beside = (x["step_s"] for x in pool.map(_probe, [name, _RECIPE]))
+        step_s = recipe["step_s"] * row / beside
+        num_steps = round(recipe["num_steps"] * beside / row)
+        plan |= {_RECIPE: recipe, name: {"num_steps": num_steps, "step_s": step_s}}
+    _write(path, plan)
+    return plan[name]
+
+
+def _probe(name: str) -> dict:
+    """Returns what `train` does of a short run of a row, which leaves nothing behind."""
+    with tempfile.TemporaryDirectory() as folder:
+        return train(folder, _PROBE_STEPS, "0", *_row_flags(name))
+
+
+def _row_flags(name: str) -> list[str]:
+    return ["--embedding_weight=0"] if name == _START else ROWS[name]
+
+
+def run_row(name: str, seed: str) -> dict:
     """Returns the figures of a row, from its file where it has run before."""
     folder = os.path.join(_OUTPUT_DIR.value, re.sub(r"\W+", "_", name))
     path, run_dir = os.path.join(folder, f"{seed}.json"), os.path.join(folder, seed)
@@ -163,27 +204,23 @@ def run_row(name: str, seed: str, start: str | None) -> dict:
     if os.path.exists(path) and (name != _START or os.path.isdir(f"{run_dir}/checkpoints")):
         with open(path, encoding="utf-8") as file:
             return json.load(file)
-    row_flags = ["--embedding_weight=0"] if name == _START else ROWS[name]
-    row_flags = row_flags + ([f"--init_from={start}"] if start else [])
-    probe = f"{run_dir}_probe"
-    if not os.path.exists(os.path.join(run_dir, "settings.json")):
-        shutil.rmtree(probe, ignore_errors=True)
-        step_s = train(probe, _PROBE_STEPS, seed, *row_flags)["step_s"]
-        num_steps = max(_PROBE_STEPS, round(60 * _MINUTES.value / step_s))
-        with open(os.path.join(folder, f"{seed}_plan.json"), "w", encoding="utf-8") as file:
-            json.dump({"step_s": step_s, "num_steps": num_steps}, file)
-        shutil.rmtree(probe)
-    with open(os.path.join(folder, f"{seed}_plan.json"), encoding="utf-8") as file:
-        plan = json.load(file)
+    plan, row_flags = plan_row(name), _row_flags(name)
+    if name != _START:
+        row_flags = [*row_flags, f"--init_from={os.path.join(_OUTPUT_DIR.value, _START, seed)}"]
     figures = train(run_dir, plan["num_steps"], seed, *row_flags) | plan
     if name != _START:
         figures |= score(run_dir)
         if not _KEEP.value:
             shutil.rmtree(os.path.join(run_dir, "checkpoints"))
-    with open(f"{path}.part", "w", encoding="utf-8") as file:
-        json.dump(figures, file, indent=2)
-    os.replace(f"{path}.part", path)
+    _write(path, figures)
     return figures
+
+
+def _write(path: str, record: dict) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(f"{path}.part", "w", encoding="utf-8") as file:
+        json.dump(record, file, indent=2)
+    os.replace(f"{path}.part", path)
 
 
 def table(rows: dict[str, list[dict]]) -> str:
@@ -209,13 +246,13 @@ def main(argv: Sequence[str]) -> None:
     if unknown := set(names) - ROWS.keys():
         raise ValueError(f"no such rows: {sorted(unknown)}; there are {list(ROWS)}")
     done: dict[str, list[dict]] = {}
-    for seed in _SEEDS.value:
-        run_row(_START, seed, None)
-    for name in names:
-        for seed in _SEEDS.value:
-            start = os.path.join(_OUTPUT_DIR.value, _START, seed)
-            done.setdefault(name, []).append(run_row(name, seed, start))
-        print(table(done), flush=True)
+    for name in (_START, *names):
+        plan_row(name)
+    with concurrent.futures.ThreadPoolExecutor(len(_SEEDS.value)) as pool:
+        list(pool.map(lambda seed: run_row(_START, seed), _SEEDS.value))
+        for name in names:
+            done[name] = list(pool.map(lambda seed, name=name: run_row(name, seed), _SEEDS.value))
+            print(table(done), flush=True)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,16 @@ def test_grouping_loss_draws_afresh_for_each_loop():
     assert len(set(np.round(losses, 9))) == 4
 
 
+def test_grouping_loss_without_instance_weights_equals_the_oracle():
+    x = _embedding()
+    found = grouping_loss(tf.constant(x), _INSTANCE, _SEED, **_ARGUMENTS, instance_weights=False)
+    for k in range(2):
+        used = _INSTANCE[k] >= 0
+        points = oracles.mean_shift(x[k][used], 6.0, 2)
+        expected = oracles.pair_loss(points, _INSTANCE[k][used], 0.4, instance_weights=False)
+        assert float(found[k, 2]) == pytest.approx(expected, abs=1e-13)
+
+
 def test_grouping_loss_of_void_alone_is_zero():
     instance = -np.ones((2, 9), np.int32)
     losses = grouping_loss(tf.constant(_embedding()), instance, _SEED, **_ARGUMENTS)

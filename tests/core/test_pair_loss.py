@@ -171,3 +171,44 @@ def test_pair_loss_refuses():
             pair_loss(x, instance, margin)
     with pytest.raises(ValueError, match="normalizer must be one of"):
         pair_loss(x, instance, 0.5, "mean")
+
+
+def test_pair_loss_without_instance_weights_preset():
+    # As test_pair_loss_preset with w = 1. Positive: 2 · (1 − 0.75) = 0.5; negative, both orders:
+    # 2 · 0 + 2 · (½(1 + √3/2) − 0.5) = √3/2. Z: all 9 pairs, 3 pixels, or 5 and 4 pairs a term.
+    x, instance = tf.constant(on_circle(0, 60, 90)), tf.constant([0, 0, 1])
+    total = 0.5 + np.sqrt(3) / 2
+    for normalizer, expected in [
+        ("groups", total / 9),
+        ("pixels", total / 3),
+        ("pairs", 0.5 * (0.5 / 5 + np.sqrt(3) / 2 / 4)),
+    ]:
+        found = pair_loss(x, instance, 0.5, normalizer, instance_weights=False)
+        assert float(found) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("radius", [None, 2.0])
+@pytest.mark.parametrize("normalizer", ["groups", "pixels", "pairs"])
+def test_pair_loss_without_instance_weights_equals_the_oracle(normalizer, radius, cut):
+    x, rng = random_points(17, 5), np.random.default_rng(3)
+    instance, position = rng.integers(-1, 4, 17), rng.integers(0, 4, [17, 2])
+    options = {"position": position, "instance_weights": False}
+    found = pair_loss(x, instance, 0.4, normalizer, 2.0, radius=radius, **options)
+    reach = np.inf if radius is None else radius
+    expected = oracles.pair_loss(x, instance, 0.4, normalizer, 2.0, radius=reach, **options)
+    assert float(found) == pytest.approx(expected, abs=1e-13)
+    weighted = pair_loss(x, instance, 0.4, normalizer, 2.0, position=position, radius=radius)
+    assert abs(float(found) - float(weighted)) > 1e-3
+
+
+def test_pair_loss_without_instance_weights_jacobian():
+    instance, x = tf.constant([0, 0, 1, 1, 1, 2, -1, 2]), random_points(8, 3)
+    error = gradient_error(lambda x: pair_loss(x, instance, 0.4, instance_weights=False), x)
+    assert error < 1e-6
+
+
+def test_pair_loss_without_instance_weights_of_equal_instances_is_the_same():
+    x, instance = random_points(12, 4), np.arange(12) % 3
+    for normalizer in ("groups", "pairs"):
+        found = pair_loss(x, instance, 0.4, normalizer, instance_weights=False)
+        assert float(found) == pytest.approx(float(pair_loss(x, instance, 0.4, normalizer)))
