@@ -115,13 +115,13 @@ def _connect(parts: _Parts, handlers: "_Handlers") -> None:
     }
     shown = [parts.status, parts.instances, parts.embedding, parts.alike]
     opened = parts.file.change(
-        *(handlers.open, [parts.file, *parts.sliders], [explored, pixel, *shown]),
+        *(handlers.open, [parts.file, *parts.sliders], [explored, pixel, *shown, *parts.files]),
         **one_at_a_time("group"),
     )
     regrouped = gr.on(
         [slider.change for slider in parts.sliders],
         *(handlers.regroup, [explored, *parts.sliders]),
-        [explored, parts.status, parts.instances],
+        [explored, parts.status, parts.instances, *parts.files],
         trigger_mode="always_last",
         show_progress="hidden",
         **one_at_a_time("group"),
@@ -175,7 +175,7 @@ class _Handlers:
 
     def open(self, path: str | None, *chosen: float) -> tuple:
         """A file was dropped, or taken away."""
-        nothing = [None] * 3
+        nothing = [None, None, None, *_no_files()]
         if path is None:
             return None, None, _told("No picture yet."), *nothing
         began = time.monotonic()
@@ -188,19 +188,19 @@ class _Handlers:
             return None, None, _told(_message(error), "error"), *nothing
         said = _told(f"{_described(explored)}; net and grouping in {_since(began)}")
         drawn = Image.fromarray(exploration.enlarge(colors))
-        return explored, None, said, _draw_instances(explored), drawn, None
+        return explored, None, said, _draw_instances(explored), drawn, None, *_no_files()
 
     def regroup(self, explored: Explored | None, *chosen: float) -> tuple:
         """A slider was moved."""
         if explored is None:
-            return None, gr.skip(), None
+            return None, gr.skip(), None, *_no_files()
         began = time.monotonic()
         try:
             explored = exploration.regroup(self._segmenter, explored, self._parameters(chosen))
         except tf.errors.OpError as error:
-            return explored, _told(_message(error), "error"), gr.skip()
+            return explored, _told(_message(error), "error"), gr.skip(), *_no_files()
         said = _told(f"{_described(explored)}; grouped anew in {_since(began)}")
-        return explored, said, _draw_instances(explored)
+        return explored, said, _draw_instances(explored), *_no_files()
 
     def click(self, explored: Explored | None, event: gr.SelectData) -> tuple:
         """A pixel was clicked."""
@@ -224,7 +224,7 @@ class _Handlers:
     def write(self, explored: Explored | None) -> list:
         """The files to be downloaded have changed."""
         if explored is None:
-            return [gr.DownloadButton(value=None, interactive=False)] * 2
+            return _no_files()
         with tempfile.TemporaryDirectory() as folder:
             # Read at once: the folder goes, and what the page serves lies in its own.
             paths = exploration.write_results(explored, folder)
@@ -238,6 +238,11 @@ class _Handlers:
             "min_area": int(min_area),
         }
         return {**self._own, **asked}
+
+
+def _no_files() -> list[gr.DownloadButton]:
+    """Returns the buttons as they are until `write` has the files of what is shown."""
+    return [gr.DownloadButton(value=None, interactive=False) for _ in range(2)]
 
 
 def _sliders(own: dict) -> list[gr.Slider]:

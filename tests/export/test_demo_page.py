@@ -78,7 +78,7 @@ def test_downloads_are_those_of_the_last_grouping(tab, picture_path, tmp_path):
     _show(tab, picture_path)
     _slide(tab, "min_area", 300)
     wait_for_words(tab, "grouped anew")
-    tab.wait_for_timeout(2000)
+    tab.locator("#labels:enabled").wait_for()
     found = {}
     for name in ("labels", "table"):
         with tab.expect_download() as download:
