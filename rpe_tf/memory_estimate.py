@@ -7,9 +7,12 @@ from absl import logging
 
 # The features of one picture are counted at this size; theirs go with its area.
 _PROBE_PX = 64
-# Of features kept for the gradient: what each layer gives, and while going back gradients of them.
-# A rough factor, not fitted to measurements.
-_PER_FEATURE = 1.6
+# Fitted to what tests/benchmarks/bench_memory measures on a CPU: functions and buffers of any
+# training; the share of all that layers give that is there at once, for not all of it is kept for
+# the gradient; and bytes of a number in half precision, in which some stay float32.
+_ANY_TRAINING = 256 * 2**20
+_PER_FEATURE = 0.87
+_HALF = 3
 _FLOAT32 = 4
 
 
@@ -38,12 +41,12 @@ def estimate_bytes(
     """
     area = image_size[0] * image_size[1]
     per_picture = _num_features(model) * area / _PROBE_PX**2
-    bytes_a_feature = _FLOAT32 if precision == "float32" else _FLOAT32 // 2
+    bytes_a_feature = _FLOAT32 if precision == "float32" else _HALF
     features = _PER_FEATURE * bytes_a_feature * per_picture * num_images
     weights = 4 * _FLOAT32 * model.count_params()
     depth = max(output.shape[-1] for output in tf.nest.flatten(model.output))
     points = 2 * (num_loops + 1) * (num_pixels or area) * depth * _FLOAT32 * num_images
-    return int(features + weights + points)
+    return int(_ANY_TRAINING + features + weights + points)
 
 
 def _num_features(model: keras.Model) -> int:

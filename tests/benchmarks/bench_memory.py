@@ -25,6 +25,12 @@ _SETTINGS = {
     "small net, 2 crops of 256": ("--width=16", "--batch_size=2", "--crop_size=256,256"),
     "small net, 8 crops of 256": ("--width=16", "--batch_size=8", "--crop_size=256,256"),
     "wider net, 2 crops of 512": ("--width=32", "--batch_size=2", "--crop_size=512,512"),
+    "ResNet-50, 2 crops of 256": ("--backbone=resnet50", "--batch_size=2", "--crop_size=256,256"),
+    "ResNet-50, 4 crops of 384": ("--backbone=resnet50", "--batch_size=4", "--crop_size=384,384"),
+    "small net, bfloat16, 8 crops of 512": (
+        *("--width=16", "--batch_size=8", "--crop_size=512,512"),
+        "--precision=mixed_bfloat16",
+    ),
 }
 
 
