@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -20,6 +21,8 @@ DECODER_ERRORS = (
 )
 # Where a PNG file says how many bits its samples have.
 PNG_DEPTH_BYTE = 24
+# Cameras of 12 bits and less store as little in files of 16: a person sees black.
+_FEW_LEVELS = 32
 # By format, the modes in which the bytes of a file and the pixels a viewer shows are the same.
 _PLAIN_MODES = {"JPEG": ("RGB", "L"), "PNG": ("RGB", "L")}
 
@@ -28,7 +31,8 @@ def read_picture(path: str) -> np.ndarray:
     """Returns the pixels [H, W, 3] uint8 of a picture file, the way a viewer shows them.
 
     The EXIF rotation is applied, alpha is dropped, grey and palettes become RGB, 16-bit samples
-    keep their high byte; of an animation the first frame.
+    keep their high byte (the log warns of the first few that so become nearly black); of an
+    animation the first frame.
 
     Raises:
       ValueError: naming the file, if it cannot be read as a picture or holds neither 8- nor
@@ -164,6 +168,13 @@ def _grey_16_bit(path: str, grey: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"{path} holds {grey.dtype} samples from {grey.min()} to {grey.max()}; save it with 8 "
             "or 16 bits a sample"
+        )
+    if 0 < grey.max() < _FEW_LEVELS * 256:
+        logging.log_first_n(
+            logging.WARNING,
+            "%s has 16-bit samples up to %d only, of which %d levels remain in 8 bits; bring such "
+            "pictures to the range 0 to 65535 first",
+            *(3, path, grey.max(), (int(grey.max()) >> 8) + 1),
         )
     return np.repeat((grey >> 8).astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import logging
 from bit_flips import check_flips, small_png
 from PIL import Image
 
@@ -178,3 +179,17 @@ def test_read_file_names_what_is_not_there(tmp_path):
 
 def test_read_picture_of_a_png_finds_every_flipped_bit(tmp_path):
     check_flips(tmp_path / "a.png", small_png(), read_picture)
+
+
+def test_read_picture_warns_of_16_bits_that_become_nearly_black(tmp_path, caplog, monkeypatch):
+    # Not only the first few of all that this process reads.
+    monkeypatch.setattr(
+        logging, "log_first_n", lambda level, text, _, *values: logging.log(level, text, *values)
+    )
+    full = np.linspace(0, 65535, 54).astype(np.uint16).reshape(6, 9)
+    Image.fromarray(full).save(tmp_path / "full.png")
+    Image.fromarray(full >> 4).save(tmp_path / "camera.png")
+    assert read_picture(str(tmp_path / "full.png")).max() == 255 and not caplog.messages
+    assert read_picture(str(tmp_path / "camera.png")).max() == 15
+    (message,) = caplog.messages
+    assert "camera.png has 16-bit samples up to 4095 only, of which 16 levels remain" in message
