@@ -1,12 +1,12 @@
 """What each part of the method changes on nuclei: a row of equal minutes a variant, from one start.
 
 The start trains the classes alone, with the recipe `nuclei`; every row goes on from its weights
-with the recipe and the flags of ROWS. Everything else is equal but the number of steps: the recipe
-makes as many as --minutes of one core allow, another row as many as cost the same. What a step
-costs is told beforehand by a short run of the row and one of the recipe side by side, so that
-whatever else the machine does slows both; plan.json keeps it, and the trainings may then run on a
-busy machine. A row that is there already is not run again, so the command can be killed and given
-once more. The seeds of a row run side by side, one core each.
+with the recipe, the loss as Eq. 2 has it, and the flags of ROWS. Everything else is equal but the
+number of steps: the first row makes as many as --minutes of one core allow, another as many as
+cost the same. What a step costs is told beforehand by a short run of the row and one of the first
+side by side, so that whatever else the machine does slows both; plan.json keeps it, and the
+trainings may then run on a busy machine. A row that is there already is not run again, so the
+command can be killed and given once more. The seeds of a row run side by side, one core each.
 
 Example, in the background:
   python -m data_pipeline.convert_folders --images=nuclei/images --labels=nuclei/labels \\
@@ -35,7 +35,7 @@ from scipy import ndimage
 
 _SHARDS = flags.DEFINE_string("shards", None, "Folder of the nuclei's shards, train-* and val-*.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for the runs and the figures.")
-_MINUTES = flags.DEFINE_float("minutes", 10.0, "Of one core, the recipe's training.", lower_bound=0)
+_MINUTES = flags.DEFINE_float("minutes", 10.0, "Of one core, for the first row.", lower_bound=0)
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1"], "Of start, data order and drawn pixels.")
 _ROWS = flags.DEFINE_list("rows", [], "Names of rows; by default all.")
 _THREADS = flags.DEFINE_integer("threads", 1, "Of TensorFlow; 0: one a core.", lower_bound=0)
@@ -48,7 +48,7 @@ _EMBEDDING_ONLY = 0.4  # --embedding_only_fraction of the recipe: steps without 
 # A crop of 160 × 160 has 25,600 pixels; the recipe draws 1,024 of its foreground, 40 % of them near
 # borders.
 ROWS = {
-    "the recipe: 2 loops": [],
+    "2 loops": [],
     "classes alone": ["--embedding_weight=0"],
     "pair loss alone": ["--num_loops=0"],
     "1 loop": ["--num_loops=1"],
@@ -71,7 +71,7 @@ ROWS = {
     "position channels": ["--position=channels"],
     "radius 32": ["--radius=32"],
 }
-_RECIPE, _START = "the recipe: 2 loops", "start"
+_FIRST, _START = "2 loops", "start"
 # Of the recipe; the concentration is that of the loss, or what was learned.
 _READ_OUT = {"min_area": 20, "split_components": True}
 FIGURES = ("matching_50", "matching_70", "matching_90", "pq", "miou", "holes")
@@ -94,6 +94,7 @@ def train(
     command = [
         *(sys.executable, "train_main.py", "--flagfile=rpe_tf/recipes/nuclei.flags"),
         "--task=semantic",  # the same net and losses, without fitting scores afterwards
+        "--instance_weights",
         *(f"--run_dir={run_dir}", f"--train_shards={_SHARDS.value}/train-*", f"--seed={seed}"),
         *(f"--num_steps={num_steps}", "--report_every=10", "--save_every=200"),
         *("--picture_every=0", *row_flags),
@@ -162,7 +163,7 @@ def score(run_dir: str) -> dict[str, float]:
 def plan_row(name: str) -> dict:
     """Returns the steps of a row and what each costs in processor seconds, from plan.json if there.
 
-    Seconds are those of the recipe's own plan, times what the row costs beside it.
+    Seconds are those of the first row's own plan, times what the row costs beside it.
     """
     path = os.path.join(_OUTPUT_DIR.value, "plan.json")
     plan = {}
@@ -171,16 +172,16 @@ def plan_row(name: str) -> dict:
             plan = json.load(file)
     if name in plan:
         return plan[name]
-    if name == _RECIPE:
-        step_s = _probe(_RECIPE)
+    if name == _FIRST:
+        step_s = _probe(_FIRST)
         plan[name] = {"num_steps": round(60 * _MINUTES.value / step_s), "step_s": step_s}
     else:
-        recipe = plan_row(_RECIPE)
+        first = plan_row(_FIRST)
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            row, beside = pool.map(_probe, [name, _RECIPE])
-        step_s = recipe["step_s"] * row / beside
-        num_steps = round(recipe["num_steps"] * beside / row)
-        plan |= {_RECIPE: recipe, name: {"num_steps": num_steps, "step_s": step_s}}
+            row, beside = pool.map(_probe, [name, _FIRST])
+        step_s = first["step_s"] * row / beside
+        num_steps = round(first["num_steps"] * beside / row)
+        plan |= {_FIRST: first, name: {"num_steps": num_steps, "step_s": step_s}}
     _write(path, plan)
     return plan[name]
 
