@@ -5,7 +5,8 @@
 REQUESTS.npz holds batches [N, H, W, 3] uint8, and under `chosen` the JSON of what the parameters of
 the tuned signatures are to be: {label: {parameter: values, taken in turns by the pictures}}.
 ANSWERS.npz gets `BATCH/CASE/OUTPUT`, all outputs of all signatures, and the packages that were
-`refused`. A case is SIGNATURE, or SIGNATURE:LABEL. PNG outputs are decoded.
+`refused`. A case is SIGNATURE, or SIGNATURE:LABEL; `embedding:alone` is `embedding` asked picture
+by picture. PNG outputs are decoded.
 """
 
 import importlib
@@ -70,6 +71,19 @@ def answers_of(signatures: dict, images: np.ndarray, chosen: dict) -> dict[str, 
     return answers
 
 
+def answers_alone(signatures: dict, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the outputs of `embedding` to pictures [N, H, W, 3] one by one, as `CASE/OUTPUT`.
+
+    Signatures that take encoded pictures run the net so; in a batch it may round otherwise.
+    """
+    if "embedding" not in signatures:
+        return {}
+    found = [
+        signatures["embedding"](image=tf.constant(images[n : n + 1])) for n in range(len(images))
+    ]
+    return {f"embedding:alone/{key}": np.concatenate([x[key] for x in found]) for key in found[0]}
+
+
 def inputs_of(images: np.ndarray) -> dict[str, tf.Tensor]:
     """Returns a batch [N, H, W, 3] uint8 as the inputs take it: pixels, PNG and tf.Example."""
     pngs = [tf.io.encode_png(picture).numpy() for picture in images]
@@ -107,6 +121,7 @@ def main(folder: str, requests: str, answers: str, packages: list[str]) -> None:
         for name in batches.files:
             if name != "chosen":
                 found = answers_of(signatures, batches[name], chosen)
+                found |= answers_alone(signatures, batches[name])
                 results |= {f"{name}/{key}": x for key, x in found.items()}
     np.savez(answers, **results)
 

@@ -76,10 +76,13 @@ def compare(run: TrainedRun, folder: str, batches: dict[str, np.ndarray]) -> lis
     found = export_answers(folder, list(batches.values()), chosen)
     rows = []
     for answers, (name, images) in zip(found, batches.items(), strict=True):
-        expected = expected_answers(run, images, answers.get("embedding", {}), chosen)
-        _check_outputs(folder, run.settings["task"], answers, expected)
+        together, alone = (
+            expected_answers(run, images, answers.get(f"embedding{label}", {}), chosen)
+            for label in ("", ":alone")
+        )
+        _check_outputs(folder, run.settings["task"], answers, together)
         for case, outputs in answers.items():
-            wanted = expected[_key(case)]
+            wanted = (alone if _is_alone(case) else together)[_key(case)]
             rows.append(Difference(case, name, measure(outputs, wanted, images.shape)))
     return sorted(rows, key=lambda row: row.case)
 
@@ -210,7 +213,14 @@ def _largest(found: np.ndarray, wanted: np.ndarray, rounding: float) -> float:
 def _key(case: str) -> str:
     """Returns the key of a case in what `expected_answers` returns."""
     signature, _, label = case.partition(":")
-    return label or (signature if signature in ("embedding", "proposals") else "own")
+    if signature in ("embedding", "proposals"):
+        return signature
+    return label or "own"
+
+
+def _is_alone(case: str) -> bool:
+    """Returns whether the net sees the pictures of this case one by one."""
+    return case.partition(":")[0] in ("serving_bytes", "serving_bytes_tuned", "tf_example")
 
 
 def _check_outputs(folder: str, task: str, answers: dict, expected: dict[str, Expected]) -> None:

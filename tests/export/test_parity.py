@@ -54,10 +54,10 @@ def test_verify_main_passes_its_own_export_and_fails_another(
     assert "2×61×83  random" in good and "1×128×96" in good and f"{tmp_path}/picture.png" in good
     assert "ops, all of TensorFlow itself, none calls Python" in good
     rows = [line.split()[0] for line in good.split("most on\n")[1].splitlines()[:-1]]
-    assert rows == sorted(exported_boundary.loaded.signatures)
+    assert rows == sorted([*exported_boundary.loaded.signatures, "embedding,"])
     assert processes[1].returncode == 1, bad
     assert "differs from the checkpoint" in bad_err and "2 of 2 batches" in bad_err
-    assert "embedding, serving_bytes, serving_default, tf_example" in bad_err
+    assert "embedding, embedding:alone, serving_bytes, serving_default, tf_example" in bad_err
     assert "Traceback" not in bad_err
 
 
@@ -78,7 +78,9 @@ def test_compare_passes_an_export_and_finds_any_output_that_differs(
     chosen, found = parameter_cases(run), []
     for images in batches.values():
         found.append({})
-        for key, value in isolated_model.answers_of(signatures, images, chosen).items():
+        answers = isolated_model.answers_of(signatures, images, chosen)
+        answers |= isolated_model.answers_alone(signatures, images)
+        for key, value in answers.items():
             case, output = key.split("/")
             found[-1].setdefault(case, {})[output] = value
     monkeypatch.setattr(parity, "export_answers", lambda *arguments: found)
@@ -87,10 +89,12 @@ def test_compare_passes_an_export_and_finds_any_output_that_differs(
     tuned = {x for x in signatures if x.endswith("_tuned") or x == "group"}
     assert bool(tuned) == (fixture in ("exported", "exported_instances"))
     cases = {f"{name}:{label}" for name in tuned for label in ("own", "other")}
-    cases |= set(signatures) - tuned
+    cases |= set(signatures) - tuned | {"embedding:alone"}
     assert {(row.case, row.batch) for row in rows} == {(x, y) for x in cases for y in batches}
-    expected = expected_answers(run, batches["a"], found[0]["embedding"], chosen)
+    given = {x: found[0][x] for x in ("embedding", "embedding:alone")}
+    together, alone = (expected_answers(run, batches["a"], x, chosen) for x in given.values())
     for case in cases:
+        expected = alone if parity._is_alone(case) else together
         wanted = without_ties(expected[parity._key(case)])
         assert set(found[0][case]) == set(signatures[case.split(":")[0]].structured_outputs)
         for name, value in found[0][case].items():
