@@ -156,7 +156,7 @@ def _make_gradients(
     def replica_gradients(
         batches: list[dict], is_stopping: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        means, gradients = zip(*[part_gradients(batch) for batch in batches], strict=True)
+        means, gradients = zip(*[part_gradients(_numbers(x)) for x in batches], strict=True)
         means, gradients = ([tf.add_n(x) for x in zip(*p, strict=True)] for p in (means, gradients))
         if loss_scale is not None:
             gradients = [gradient / loss_scale.scale for gradient in gradients]
@@ -167,6 +167,11 @@ def _make_gradients(
         return gradients, tf.stack([*means, squared, tf.cast(is_stopping, tf.float32)])
 
     return replica_gradients
+
+
+def _numbers(batch: dict) -> dict:
+    """Returns a batch without its names of pictures: no loss takes them, and XLA has no strings."""
+    return {name: x for name, x in batch.items() if x.dtype != tf.string}
 
 
 def _clipped(gradients: list[tf.Tensor], clip_norm: float) -> tuple[list[tf.Tensor], tf.Tensor]:
