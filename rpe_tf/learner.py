@@ -45,8 +45,17 @@ def open_learner(
       run_dir: folder of the run.
       is_chief: whether this worker writes.
       num_kept: newest checkpoints that stay.
+
+    Raises:
+      ValueError: if XLA is to compile moments over several replicas; or as what it restores from.
     """
     task, plan = TASKS[settings["task"]], settings["training"]
+    replicas = strategy.num_replicas_in_sync
+    if plan["jit_compile"] and settings["model"].get("norm") == "batch" and replicas > 1:
+        raise ValueError(
+            f"--jit_compile with {replicas} replicas needs --norm=group or --norm=frozen_batch: "
+            "XLA cannot compile moments over all of them"
+        )
     keras.utils.set_random_seed(plan["seed"])
     keras.mixed_precision.set_global_policy(plan["precision"])
     with strategy.scope():

@@ -73,6 +73,14 @@ def test_two_replicas_train_as_one_device(one_device, data, tmp_path):
     check_equal_runs(run_dir, one_device)
 
 
+def test_moments_over_replicas_compiled_by_xla_are_refused(data, tmp_path):
+    flags = [*flags_of(tmp_path / "run", data), "--strategy=mirrored", "--jit_compile"]
+    code, said = finish(start_alone(*flags, on_two_cpus=True))
+    assert code == 1
+    assert "error: --jit_compile with 2 replicas needs --norm=group or --norm=frozen_batch" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("num_hosts", [2, 4])
 def test_hosts_train_as_one_device_and_hold_equal_weights(one_device, data, tmp_path, num_hosts):
