@@ -3,6 +3,8 @@
 Given functions and variables; it knows no task.
 """
 
+import contextlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -78,7 +80,8 @@ def make_train_step(
 
     Returns:
       The function; its `gradient_norm` is the length of the gradient before clipping. Over several
-      replicas without clipping it is the root of the summed squares of their shares.
+      replicas without clipping it is the root of the summed squares of their shares. It raises
+      ValueError if XLA cannot compile what it shall.
     """
     # Not left to the first step: variables made while a step is traced for several replicas fail.
     # The optimizers of tensorflow-addons have no `build`, and make theirs outside of the trace.
@@ -113,7 +116,8 @@ def make_train_step(
         return rows.stack()
 
     def train_step(batches: Iterator, num_steps: int = 1, is_stopping: bool = False) -> StepResults:
-        rows = steps(batches, tf.constant(num_steps), tf.constant(is_stopping)).numpy()
+        with _uncompiled_named():
+            rows = steps(batches, tf.constant(num_steps), tf.constant(is_stopping)).numpy()
         *means, squared, stopping = rows.T
         norm = np.sqrt(squared / (strategy.num_replicas_in_sync if options.clip_norm else 1))
         terms = {**dict(zip(names, means, strict=True)), "gradient_norm": norm}
@@ -167,6 +171,20 @@ def _make_gradients(
         return gradients, tf.stack([*means, squared, tf.cast(is_stopping, tf.float32)])
 
     return replica_gradients
+
+
+@contextlib.contextmanager
+def _uncompiled_named() -> Iterator[None]:
+    """Raises ValueError with the op's name in place of XLA's error of one that it does not have."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        if not (named := re.search(r"on XLA_\w+: (\w+)", error.message)):
+            raise
+        raise ValueError(
+            f"XLA cannot compile {named[1]} in TensorFlow {tf.__version__}: train without "
+            "--jit_compile, or on a newer TensorFlow"
+        ) from error
 
 
 def _numbers(batch: dict) -> dict:

@@ -21,7 +21,7 @@ _HAS_ADDONS = importlib.util.find_spec("tensorflow_addons") is not None
 _OPTIMIZERS = ["sgd", "adamw"] + ["LAMB"] * _HAS_ADDONS
 
 
-def linear_step(global_batch_size=4, num_terms=1, options=None):
+def linear_step(global_batch_size=4, num_terms=1, options=None, squared=tf.square):
     """A step on the loss (w x)² of each x, w at first 1, by plain gradient descent of rate 0.1."""
     options = options or StepOptions()
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
@@ -30,7 +30,7 @@ def linear_step(global_batch_size=4, num_terms=1, options=None):
         optimizer = make_optimizer("sgd", 0.1, 10**9, weight_decay=0.0, momentum=0.0)
 
     def losses_of(batch):
-        loss = tf.square(weight * batch["x"])
+        loss = squared(weight * batch["x"])
         return {f"loss_loop_{k}": (k + 1) * loss for k in range(num_terms)}
 
     step = make_train_step(strategy, losses_of, [weight], optimizer, global_batch_size, options)
@@ -112,6 +112,16 @@ def test_make_train_step_compiled_by_xla_equals_plain():
     weight, step = linear_step(options=StepOptions(jit_compile=True))
     assert terms_of(step(batches_of([1, 2, 3, 4])))["loss_loop_0"] == pytest.approx(7.5)
     assert float(weight) == pytest.approx(1 - 0.1 * 15)
+
+
+def test_make_train_step_names_what_xla_cannot_compile():
+    def squared(x):
+        return tf.py_function(tf.square, [x], tf.float32)
+
+    _, step = linear_step(options=StepOptions(jit_compile=True), squared=squared)
+    message = "XLA cannot compile EagerPyFunc in TensorFlow .*: train without --jit_compile"
+    with pytest.raises(ValueError, match=message):
+        step(batches_of([1, 2, 3, 4]))
 
 
 @pytest.mark.parametrize("asked", [False, True])
