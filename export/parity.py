@@ -76,10 +76,9 @@ def compare(run: TrainedRun, folder: str, batches: dict[str, np.ndarray]) -> lis
     found = export_answers(folder, list(batches.values()), chosen)
     rows = []
     for answers, (name, images) in zip(found, batches.items(), strict=True):
-        together, alone = (
-            expected_answers(run, images, answers.get(f"embedding{label}", {}), chosen)
-            for label in ("", ":alone")
-        )
+        together = alone = expected_answers(run, images, answers.get("embedding", {}), chosen)
+        if len(images) > 1:
+            alone = expected_answers(run, images, answers.get("embedding:alone", {}), chosen)
         _check_outputs(folder, run.settings["task"], answers, together)
         for case, outputs in answers.items():
             wanted = (alone if _is_alone(case) else together)[_key(case)]
