@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from export import signatures
 from export.answers import Answers, MapCode
-from rpe_tf.inference.boundary_map import boundary_map, check_scales, multi_scale_map
+from rpe_tf.inference.boundary_map import boundary_map, multi_scale_map
+from rpe_tf.inference.picture_scale import check_scales
 
 MEANINGS = {
     **signatures.MEANINGS,

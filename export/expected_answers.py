@@ -14,6 +14,7 @@ from rpe_tf.inference.class_instances import ClassedInstances, read_out_classed
 from rpe_tf.inference.grouping import MODE_COSINE, unit_or_zero
 from rpe_tf.inference.label_map import BACKGROUNDS, Instances, read_out
 from rpe_tf.inference.mode_assignment import assign_to_modes, find_modes
+from rpe_tf.inference.picture_scale import embedding_predictor
 from rpe_tf.inference.pooling import pool_proposals, pooling_arguments, single_arguments
 from rpe_tf.tasks import boundary
 
@@ -90,10 +91,13 @@ def expected_answers(
 
 
 def predicted_by(run: TrainedRun, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the outputs of the run's net to images [N, H, W, 3] uint8, by name."""
-    outputs = run.model(tf.constant(images), training=False)
-    outputs = outputs if isinstance(outputs, dict) else {"embedding": outputs}
-    return {name: x.numpy() for name, x in outputs.items()}
+    """Returns the outputs of the run's net to images [N, H, W, 3] uint8, by name.
+
+    At the scale of its read-out; of boundaries at scale 1, whatever theirs are.
+    """
+    is_grouped = run.settings["task"] in ("instances", "proposals")
+    predict = embedding_predictor(run.model, run.settings["read_out"] if is_grouped else {})
+    return {name: x.numpy() for name, x in predict(tf.constant(images)).items()}
 
 
 def expected_boundaries(run: TrainedRun, images: np.ndarray) -> Expected:

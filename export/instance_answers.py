@@ -11,6 +11,7 @@ from export.answers import Answers, MapCode, read_out_parameters
 from export.semantic_answers import CLASS_MEANINGS, require_8_bits
 from rpe_tf.inference.class_instances import MAX_INSTANCES, ClassedInstances, read_out_classed
 from rpe_tf.inference.label_map import Instances, read_out
+from rpe_tf.inference.picture_scale import embedding_predictor
 from rpe_tf.inference.pooling import (
     MAX_PROPOSALS,
     pool_proposals,
@@ -66,7 +67,7 @@ POOLED_MEANINGS = {
 def proposals_answers(model: keras.Model, read_out_arguments: dict) -> Answers:
     """Returns how a model image → embedding answers, by the arguments of `label_map.read_out`.
 
-    read_out_arguments: also `concentrations`, those that are pooled; left out: one.
+    read_out_arguments: also `concentrations`, those that are pooled, left out: one; and `scales`.
     """
     names = ("concentration", "max_loops", "min_area", "min_score", "background")
     fixed = _without(single_arguments(read_out_arguments), names)
@@ -76,7 +77,7 @@ def proposals_answers(model: keras.Model, read_out_arguments: dict) -> Answers:
         return read_out(predicted["embedding"], **parameters, **fixed)
 
     return Answers(
-        predict=lambda image: {"embedding": model(image, training=False)},
+        predict=embedding_predictor(model, read_out_arguments),
         respond=functools.partial(_respond, read, ("instance",), _TABLES),
         given=("embedding",),
         maps={"instance": MapCode(_CODE, tf.uint16)},
@@ -92,19 +93,21 @@ def proposals_answers(model: keras.Model, read_out_arguments: dict) -> Answers:
 def instances_answers(model: keras.Model, read_out_arguments: dict) -> Answers:
     """Returns how a model image → embedding and logit answers, by those of `read_out_classed`.
 
+    read_out_arguments: also `scales`, the one that a picture is read at.
+
     Raises:
-      ValueError: if the classes do not fit into 8 bits.
+      ValueError: if the classes do not fit into 8 bits, or there is not one scale, above 0.
     """
     require_8_bits(model)
     names = ("concentration", "max_loops", "min_area", "min_score")
-    fixed = _without(read_out_arguments, names)
+    fixed = _without(single_arguments(read_out_arguments), names)
 
     def read(predicted: dict, parameters: dict) -> ClassedInstances:
         return read_out_classed(predicted["embedding"], predicted["logit"], **parameters, **fixed)
 
     tables = {**_TABLES, **_CLASS_TABLE}
     return Answers(
-        predict=lambda image: model(image, training=False),
+        predict=embedding_predictor(model, read_out_arguments),
         respond=functools.partial(_respond, read, ("instance", "semantic"), tables),
         given=("embedding", "logit"),
         maps={

@@ -13,6 +13,7 @@ from export.tile_store import read_answer
 from export.tiling import Box, Tile, crop, shared
 from rpe_tf.inference import stitching
 from rpe_tf.inference.grouping import MODE_COSINE
+from rpe_tf.inference.picture_scale import only_scale
 from rpe_tf.metrics.rle import rle_encode_box
 from rpe_tf.models.position import wave_vectors
 from rpe_tf.saved_model import TABLE_DTYPE, Segmenter
@@ -69,13 +70,16 @@ def plan_read_out(info: dict, margin_px: int) -> ReadOut:
         parameters["background"] = "none"
     model = settings["model"]
     position = model.get("position", "none")
+    # In pixels of the picture; the net counts those of what it reads.
+    scale = only_scale(given)
+    wavelengths = tuple(x / scale for x in model.get("wavelengths", (24.0, 384.0)))
     return ReadOut(
         parameters,
         given["min_area"],
         _NO_SCORE if min_score is None else min_score,
         background,
         given["mode_cosine"],
-        tuple(model.get("wavelengths", (24.0, 384.0))) if position == "rotation" else None,
+        wavelengths if position == "rotation" else None,
         position != "channels",
     )
 

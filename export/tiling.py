@@ -76,16 +76,18 @@ def describe_sight(model: keras.Model, read_out: dict) -> dict:
 
     Args:
       model: of a run.
-      read_out: its read-out arguments; of boundaries with `scales`, at which it sees further.
+      read_out: its read-out arguments; with `scales` below 1 it sees further.
 
     Returns:
       `radius_px`, to each side, and `beyond`, what else there is, in words.
     """
     seen = receptive_field(model)
-    smallest = min([1.0, *read_out.get("scales", [])])
-    # A pixel of a picture made smaller is made of those within twice its size.
-    radius = seen.radius_px if smallest == 1.0 else math.ceil((seen.radius_px + 2) / smallest)
-    return {"radius_px": radius, "beyond": list(seen.beyond)}
+    # A pixel of a picture made smaller or larger is made of those within twice its size.
+    radii = [
+        seen.radius_px if scale == 1 else math.ceil((seen.radius_px + 2) / scale)
+        for scale in (1, *read_out.get("scales", []))
+    ]
+    return {"radius_px": max(radii), "beyond": list(seen.beyond)}
 
 
 def default_overlap(info: dict) -> int:

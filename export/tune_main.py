@@ -1,4 +1,4 @@
-"""Searches concentration, smallest area and score threshold on validation pictures.
+"""Searches scale, concentration, smallest area and score threshold on validation pictures.
 
 What is best is written into the run's read_out.json: an export made afterwards has it as its
 defaults. All that was tried stands in tuning.json.
@@ -23,6 +23,12 @@ _CONCENTRATIONS = flags.DEFINE_list(
     "concentrations", [], "κ > 0 each; by default the run's own times 1/4, 1/2, 1 and 2."
 )
 _MIN_AREAS = flags.DEFINE_list("min_areas", ["5", "10", "20", "40"], "Pixels, ≥ 1 each.")
+_TEST_SCALES = flags.DEFINE_list(
+    "test_scales",
+    [],
+    "Factors > 0 of a picture's size at which the net reads it, as 1,1.25,1.5; by default the "
+    "run's own. Time and memory of the net grow with the square.",
+)
 _FIGURE = flags.DEFINE_enum(
     "figure", "pq", tuning.FIGURES, "What to make large: of evaluate_main --task=instances."
 )
@@ -54,16 +60,21 @@ def main(argv: list[str]) -> None:
                 yield example
                 bar.update(1)
 
-        tried = tuning.tune(run, examples, concentrations, min_areas, _FIGURE.value)
+        scales = [float(x) for x in _TEST_SCALES.value]
+        tried = tuning.tune(run, examples, concentrations, min_areas, _FIGURE.value, scales)
     _write(tried)
 
 
 def _write(tried: list[tuning.Choice]) -> None:
-    print(f"{'concentration':>13}  {'min_area':>8}  {'min_score':>9}  {_FIGURE.value}")
+    print(
+        f"{'scale':>5}  {'concentration':>13}  {'min_area':>8}  {'min_score':>9}  {_FIGURE.value}"
+    )
     for choice in tried[:_SHOWN]:
         score = "any" if choice.min_score is None else f"{choice.min_score:.4f}"
-        print(f"{choice.concentration:13.4g}  {choice.min_area:8}  {score:>9}  {choice.figure:.4f}")
+        arguments = f"{choice.scale:5.4g}  {choice.concentration:13.4g}  {choice.min_area:8}"
+        print(f"{arguments}  {score:>9}  {choice.figure:.4f}")
     found = tried[0]._asdict()
+    found["scales"] = [found.pop("scale")]
     rows = [choice._asdict() for choice in tried]
     record = {"shards": _SHARDS.value, "figure": _FIGURE.value, "tried": rows}
     run_folder.write_json(os.path.join(_RUN_DIR.value, "tuning.json"), record)

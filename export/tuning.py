@@ -1,14 +1,17 @@
-"""The search for read-out arguments on labelled pictures: concentration, smallest area, score."""
+"""The search for read-out arguments on labelled pictures: scale, concentration, area, score."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from export.trained_run import TrainedRun
 from rpe_tf.inference.class_instances import ClassedInstances, read_out_classed
 from rpe_tf.inference.label_map import Instances, read_out
+from rpe_tf.inference.picture_scale import embedding_predictor, only_scale
 from rpe_tf.inference.pooling import single_arguments
 from rpe_tf.metrics import matching
 from rpe_tf.metrics.class_votes import vote_classes
@@ -23,6 +26,7 @@ _SHARES = np.arange(0.05, 1.0, 0.05)
 class Choice(NamedTuple):
     """Read-out arguments, and the figure they reach."""
 
+    scale: float
     concentration: float
     min_area: int
     min_score: float | None
@@ -35,12 +39,13 @@ def tune(
     concentrations: Sequence[float],
     min_areas: Sequence[int],
     figure: str,
+    scales: Sequence[float] = (),
 ) -> list[Choice]:
     """Returns all that was tried, the best first; where figures are equal the run's own leads.
 
-    First every concentration with every smallest area, without a threshold; then, with the best
-    of these, thresholds that give up 5, 10, … 95 % of the instances. Two passes over the pictures;
-    memory does not grow with them but for a score an instance.
+    First every scale with every concentration and smallest area, without a threshold; then, with
+    the best of these, thresholds that give up 5, 10, … 95 % of the instances. Two passes over the
+    pictures; memory does not grow with them but for a score an instance.
 
     Args:
       run: of one of TASKS.
@@ -48,40 +53,62 @@ def tune(
       concentrations: κ > 0 each.
       min_areas: pixels, ≥ 1 each.
       figure: one of FIGURES, larger is better.
+      scales: > 0 each, of a picture's sides when the net reads it; none: the run's own.
 
     Raises:
-      ValueError: if the task has no such read-out, or there is no picture.
+      ValueError: if the task has no such read-out, a scale is not positive, or there is no picture.
     """
-    reader = _make_reader(run)
+    if run.settings["task"] not in TASKS:
+        raise ValueError(
+            f"task {run.settings['task']} has no read-out to tune; there is one for {TASKS}"
+        )
     own = run.settings["read_out"]
-    pairs = [(float(own["concentration"]), int(own["min_area"]))]
-    pairs += [(k, a) for k in concentrations for a in min_areas if (k, a) not in pairs]
-    records, scores = [[] for _ in pairs], [[] for _ in pairs]
+    scales = [float(x) for x in scales] or [only_scale(own)]
+    nets = {scale: _make_net(run.model, scale) for scale in scales}
+    reader = _make_reader(run)
+    tuples = [(only_scale(own), float(own["concentration"]), int(own["min_area"]))]
+    tuples = tuples if tuples[0][0] in scales else []
+    tuples += [
+        one for one in itertools.product(scales, concentrations, min_areas) if one not in tuples
+    ]
+    records, scores = [[] for _ in tuples], [[] for _ in tuples]
     for example in examples():
-        for k, pair in enumerate(pairs):
-            found = reader(example["image"][0], *pair)
+        predicted = {scale: net(example["image"]) for scale, net in nets.items()}
+        for k, (scale, *pair) in enumerate(tuples):
+            found = reader(predicted[scale], *pair)
             records[k].append(_score(example, found))
             scores[k].append(found.scores.numpy())
     if not records[0]:
         raise ValueError("there is no picture to tune on; give shards that hold some")
     tried = [
-        Choice(*pair, None, matching.summarize(rows)[figure])
-        for pair, rows in zip(pairs, records, strict=True)
+        Choice(*one, None, matching.summarize(rows)[figure])
+        for one, rows in zip(tuples, records, strict=True)
     ]
-    best = max(range(len(pairs)), key=lambda k: _rank(tried[k]))
-    found_scores = np.concatenate(scores[best])
-    limits = np.quantile(found_scores, _SHARES) if found_scores.size else np.zeros(0)
+    best = max(range(len(tuples)), key=lambda k: _rank(tried[k]))
+    tried += _thresholds(tuples[best], np.concatenate(scores[best]), nets, reader, examples, figure)
+    return sorted(tried, key=_rank, reverse=True)
+
+
+def _thresholds(
+    best: tuple[float, float, int],
+    scores: np.ndarray,
+    nets: dict[float, Callable],
+    reader: Callable,
+    examples: Callable[[], Iterable[dict]],
+    figure: str,
+) -> list[Choice]:
+    """Returns the best without a threshold again, with those that give up _SHARES of its scores."""
+    limits = np.quantile(scores, _SHARES) if scores.size else np.zeros(0)
     limits = np.unique(limits.astype(np.float32))
     records = [[] for _ in limits]
     for example in examples():
-        found = reader(example["image"][0], *pairs[best])
+        found = reader(nets[best[0]](example["image"]), *best[1:])
         for rows, limit in zip(records, limits, strict=True):
             rows.append(_score(example, found, limit))
-    tried += [
-        Choice(*pairs[best], float(limit), matching.summarize(rows)[figure])
+    return [
+        Choice(*best, float(limit), matching.summarize(rows)[figure])
         for limit, rows in zip(limits, records, strict=True)
     ]
-    return sorted(tried, key=_rank, reverse=True)
 
 
 def _rank(choice: Choice) -> float:
@@ -89,34 +116,35 @@ def _rank(choice: Choice) -> float:
     return -np.inf if np.isnan(choice.figure) else choice.figure
 
 
+def _make_net(model: keras.Model, scale: float) -> Callable:
+    """Returns the compiled function from pictures [1, H, W, 3] to what the net says at a scale."""
+    return tf.function(
+        embedding_predictor(model, {"scales": [scale]}),
+        input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)],
+    )
+
+
 def _make_reader(run: TrainedRun) -> Callable:
-    """Returns the compiled function from picture, concentration and smallest area to instances."""
-    task, arguments = run.settings["task"], dict(run.settings["read_out"])
-    if task not in TASKS:
-        raise ValueError(f"task {task} has no read-out to tune; there is one for {TASKS}")
+    """Returns the function from outputs of the net, concentration and area to instances."""
+    task, arguments = run.settings["task"], single_arguments(run.settings["read_out"])
     arguments["min_score"] = None
     for name in ("concentration", "min_area"):
         del arguments[name]
-    if task == "proposals":
-        arguments = single_arguments(arguments)
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, None, 3], tf.uint8),
-            tf.TensorSpec([], tf.float32),
-            tf.TensorSpec([], tf.int32),
-        ]
-    )
+    @tf.function(reduce_retracing=True)
     def reader(
-        image: tf.Tensor, concentration: tf.Tensor, min_area: tf.Tensor
+        predicted: dict, concentration: tf.Tensor, min_area: tf.Tensor
     ) -> Instances | ClassedInstances:
-        found = run.model(image[tf.newaxis], training=False)
         tuned = {"concentration": concentration, "min_area": min_area}
         if task == "proposals":
-            return read_out(found[0], **tuned, **arguments)
-        return read_out_classed(found["embedding"][0], found["logit"][0], **tuned, **arguments)
+            return read_out(predicted["embedding"][0], **tuned, **arguments)
+        return read_out_classed(
+            predicted["embedding"][0], predicted["logit"][0], **tuned, **arguments
+        )
 
-    return reader
+    return lambda predicted, concentration, min_area: reader(
+        predicted, tf.constant(concentration, tf.float32), tf.constant(min_area)
+    )
 
 
 def _score(

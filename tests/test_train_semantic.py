@@ -122,6 +122,7 @@ def test_instances_training_learns_how_to_group_and_goes_on_with_it(folder, runs
         (("--position=rotation", "--wavelengths=8"), "--wavelengths must be two numbers, got 8"),
         (("--position=rotation", "--embedding_dim=5"), "at least 2 and even"),
         (("--learn_grouping", "--num_loops=0"), "--learn_grouping needs loops"),
+        (("--task=instances", "--test_scales=1,2"), "read at one scale, got [1.0, 2.0]"),
     ],
 )
 def test_training_refuses_flags_that_do_not_fit(folder, flags, message):

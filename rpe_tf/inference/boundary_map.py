@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from rpe_tf.inference.picture_scale import at_scale, check_scales
+
 
 def boundary_map(logit: tf.Tensor) -> tf.Tensor:
     """Returns the boundary map of the five logits: the mean of their probabilities (§5.2).
@@ -34,21 +36,10 @@ def multi_scale_map(
       ValueError: if there is no scale, or one is not positive.
     """
     check_scales(scales)
-    size = tf.shape(image)[1:3]
     maps = []
     for scale in scales:
         if scale == 1.0:
             maps.append(map_of(image))
             continue
-        scaled = tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32)
-        # Antialiased: without, every other pixel of a picture made half as large would be dropped.
-        resized = tf.image.resize(image, tf.maximum(scaled, 1), antialias=scale < 1.0)
-        found = map_of(tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8))
-        maps.append(tf.image.resize(found[..., tf.newaxis], size)[..., 0])
+        maps.append(at_scale(lambda x: map_of(x)[..., tf.newaxis], image, scale)[..., 0])
     return tf.add_n(maps) / len(maps)
-
-
-def check_scales(scales: Sequence[float]) -> None:
-    """Raises ValueError unless there is at least one scale and all are positive."""
-    if not scales or min(scales) <= 0:
-        raise ValueError(f"scales must be at least one number above 0, got {list(scales)}")

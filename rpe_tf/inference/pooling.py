@@ -43,18 +43,19 @@ def pooling_arguments(settings: dict) -> dict:
     """Returns the keyword arguments of `pool_proposals` among those of a run's read-out.
 
     Args:
-      settings: keyword arguments of `label_map.read_out`, and `concentrations`; without any, as in
-        older runs, the one concentration of the read-out.
+      settings: keyword arguments of `label_map.read_out`, `concentrations` and `scales`; without
+        any concentrations, as in older runs, the one of the read-out.
     """
-    arguments = dict(settings)
+    arguments = single_arguments(settings)
     arguments["concentrations"] = settings.get("concentrations") or [settings["concentration"]]
     del arguments["concentration"]
     return arguments
 
 
 def single_arguments(settings: dict) -> dict:
-    """Returns the keyword arguments of `label_map.read_out` among those of a run's read-out."""
-    return {name: value for name, value in settings.items() if name != "concentrations"}
+    """Returns those of a run's read-out that `read_out` or `read_out_classed` takes."""
+    others = ("concentrations", "scales")
+    return {name: value for name, value in settings.items() if name not in others}
 
 
 def pool_proposals(

@@ -49,7 +49,7 @@ TASKS = {
         draw=proposals.draw,
         read_out=(
             *("concentration", "concentrations", "mode_cosine", "max_loops", "min_area"),
-            *("min_score", "background"),
+            *("min_score", "background", "scales"),
         ),
     ),
     "instances": Task(
@@ -60,7 +60,7 @@ TASKS = {
         draw=instances.draw,
         read_out=(
             *("concentration", "mode_cosine", "max_loops", "min_area", "min_score"),
-            "split_components",
+            *("split_components", "scales"),
         ),
         loss=_SEMANTIC_LOSS,
         fit=instance_scorer.fit,

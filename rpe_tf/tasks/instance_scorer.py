@@ -13,6 +13,8 @@ from sklearn.linear_model import Ridge
 
 from rpe_tf.inference.class_instances import ClassedInstances, read_out_classed
 from rpe_tf.inference.instance_scoring import FEATURES
+from rpe_tf.inference.picture_scale import embedding_predictor
+from rpe_tf.inference.pooling import single_arguments
 from rpe_tf.metrics.average_recall import iou_matrix
 from rpe_tf.metrics.class_votes import vote_classes
 
@@ -23,17 +25,18 @@ def fit(model: keras.Model, examples: Iterable[dict], read_out_arguments: dict) 
     Args:
       model: image → dict of `embedding` and `logit`.
       examples: batches of one picture, keys `image`, `instance` and `semantic`.
-      read_out_arguments: keyword arguments of `read_out_classed`; scorer and min_score among them
-        are not used.
+      read_out_arguments: as `rpe_tf.tasks.instances.evaluate`; scorer and min_score among them are
+        not used.
 
     Returns:
       As `fit_scorer`; None if no instance was found in any picture.
     """
-    arguments = {**read_out_arguments, "scorer": None, "min_score": None}
+    arguments = {**single_arguments(read_out_arguments), "scorer": None, "min_score": None}
+    predict = embedding_predictor(model, read_out_arguments)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
     def find(image: tf.Tensor) -> ClassedInstances:
-        predicted = model(image[tf.newaxis], training=False)
+        predicted = predict(image[tf.newaxis])
         return read_out_classed(predicted["embedding"][0], predicted["logit"][0], **arguments)
 
     rows, targets = [], []

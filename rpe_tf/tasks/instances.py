@@ -13,6 +13,8 @@ from PIL import Image
 
 from rpe_tf.drawing import contact_sheet, embedding_to_rgb, overlay, paint_instances
 from rpe_tf.inference.class_instances import ClassedInstances, read_out_classed
+from rpe_tf.inference.picture_scale import embedding_predictor
+from rpe_tf.inference.pooling import single_arguments
 from rpe_tf.metrics import average_precision, matching, mean_iou
 from rpe_tf.metrics.class_votes import vote_classes
 
@@ -20,13 +22,20 @@ from rpe_tf.metrics.class_votes import vote_classes
 def make_predictor(
     model: keras.Model, read_out_arguments: dict
 ) -> Callable[[tf.Tensor], tuple[tf.Tensor, ClassedInstances]]:
-    """Returns the compiled function from a picture [H, W, 3] uint8 to embedding and instances."""
+    """Returns the compiled function from a picture [H, W, 3] uint8 to embedding and instances.
+
+    read_out_arguments: as `evaluate`.
+    """
+    predict, arguments = (
+        embedding_predictor(model, read_out_arguments),
+        single_arguments(read_out_arguments),
+    )
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
     def predictor(image: tf.Tensor) -> tuple[tf.Tensor, ClassedInstances]:
-        found = model(image[tf.newaxis], training=False)
+        found = predict(image[tf.newaxis])
         embedding, logit = found["embedding"][0], found["logit"][0]
-        return embedding, read_out_classed(embedding, logit, **read_out_arguments)
+        return embedding, read_out_classed(embedding, logit, **arguments)
 
     return predictor
 
@@ -39,7 +48,8 @@ def evaluate(
     Args:
       model: of `semantic_model`.
       examples: batches of one picture, keys `image`, `instance` and `semantic`.
-      read_out_arguments: keyword arguments of `read_out_classed`.
+      read_out_arguments: keyword arguments of `read_out_classed`; and `scales`, the one that the
+        picture is read at.
 
     Returns:
       The keys of `rpe_tf.metrics.average_precision.summarize` and

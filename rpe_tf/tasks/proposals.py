@@ -13,6 +13,7 @@ from PIL import Image
 from rpe_tf.core.tiled_mean_shift import tiled_mean_shift
 from rpe_tf.drawing import contact_sheet, embedding_to_rgb, overlay, paint_instances
 from rpe_tf.inference.label_map import Instances, read_out
+from rpe_tf.inference.picture_scale import embedding_predictor
 from rpe_tf.inference.pooling import (
     Proposals,
     pool_proposals,
@@ -41,11 +42,12 @@ def make_predictor(
     model: keras.Model, read_out_arguments: dict
 ) -> Callable[[tf.Tensor], tuple[tf.Tensor, Instances]]:
     """Returns the compiled function from a picture [H, W, 3] uint8 to embedding and Instances."""
+    predict = embedding_predictor(model, read_out_arguments)
     arguments = single_arguments(read_out_arguments)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
     def predictor(image: tf.Tensor) -> tuple[tf.Tensor, Instances]:
-        embedding = model(image[tf.newaxis], training=False)[0]
+        embedding = predict(image[tf.newaxis])["embedding"][0]
         return embedding, read_out(embedding, **arguments)
 
     return predictor
@@ -71,7 +73,8 @@ def evaluate(
       model: image → embedding.
       examples: batches of one picture, keys `image` and `instance`.
       read_out_arguments: keyword arguments of `rpe_tf.inference.label_map.read_out`; and
-        `concentrations`, those whose instances are pooled, see `pool_proposals`.
+        `concentrations`, those whose instances are pooled, see `pool_proposals`; and `scales`, the
+        one that the picture is read at.
 
     Returns:
       The keys of `rpe_tf.metrics.instance_scores.summarize`; with more than one concentration also

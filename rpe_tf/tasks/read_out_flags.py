@@ -3,8 +3,8 @@
 from absl import flags
 
 from rpe_tf.core.mean_shift import check_grouping_arguments
-from rpe_tf.inference.boundary_map import check_scales
 from rpe_tf.inference.label_map import BACKGROUNDS
+from rpe_tf.inference.picture_scale import check_scales, only_scale
 
 _CONCENTRATIONS = flags.DEFINE_list(
     "concentrations",
@@ -32,7 +32,11 @@ _SPLIT_COMPONENTS = flags.DEFINE_bool(
     "far apart may share an embedding.",
 )
 _TEST_SCALES = flags.DEFINE_list(
-    "test_scales", ["1"], "Factors of a picture's size whose boundary maps are averaged, all > 0."
+    "test_scales",
+    ["1"],
+    "Factors > 0 of a picture's size at which the net reads it, to answer at its own size. Task "
+    "boundary: the maps of all are averaged; proposals and instances: one, export.tune_main finds "
+    "a better.",
 )
 
 
@@ -44,7 +48,7 @@ def settings_from_flags(names: tuple[str, ...], concentration: float) -> dict:
       concentration: κ > 0 of the loss, the read-out's as well.
 
     Raises:
-      ValueError: if a scale or concentration is not positive.
+      ValueError: if a scale or concentration is not positive, or instances have several scales.
     """
     concentrations = [float(x) for x in _CONCENTRATIONS.value]
     for one in concentrations:
@@ -61,4 +65,6 @@ def settings_from_flags(names: tuple[str, ...], concentration: float) -> dict:
         "scales": [float(scale) for scale in _TEST_SCALES.value],
     }
     check_scales(settings["scales"])
+    if "concentration" in names:
+        only_scale(settings)
     return {name: settings[name] for name in names}

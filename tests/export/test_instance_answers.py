@@ -9,11 +9,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from export.expected_answers import expected_instances, parameter_cases
+from export.expected_answers import expected_instances, parameter_cases, predicted_by
 from export.instance_answers import INSTANCES_MEANINGS, instances_answers
 from export.parity import LIMITS, measure
 from export.served_module import ServedModule
+from export.version_folder import write_version
 from rpe_tf.inference.instance_scoring import FEATURES
+from rpe_tf.tasks import instances
 from tests.colour_model import BLUE, GREEN, PROBABILITY, RED, colour_model, paint
 
 _TABLES = ("boxes", "areas", "scores", "classes")
@@ -239,6 +241,31 @@ def test_instances_answers_refuse_more_classes_than_8_bits_hold():
     model = types.SimpleNamespace(output={"logit": keras.layers.Conv2D(256, 1)(logit)})
     with pytest.raises(ValueError, match="holds 255 classes, the model has 256"):
         instances_answers(model, {"concentration": 36.0})
+
+
+def test_a_scaled_export_answers_at_the_picture_s_size(exported_instances, pictures, tmp_path):
+    run = exported_instances.run
+    settings = {**run.settings, "read_out": {**run.settings["read_out"], "scales": [1.5]}}
+    run = run._replace(settings=settings)
+    signatures = tf.saved_model.load(
+        write_version(run, str(tmp_path), version=None, metrics={})
+    ).signatures
+    picture = tf.constant(pictures[2][np.newaxis])  # 64×40, read as 96×60
+    larger = tf.cast(tf.round(tf.image.resize(picture, [96, 60])), tf.uint8)
+    direct = tf.image.resize(run.model(larger, training=False)["logit"], [64, 40])
+    given = _numpy(signatures["embedding"](image=picture))
+    np.testing.assert_allclose(given["logit"], direct, atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(given["embedding"], axis=-1), 1, atol=1e-5)
+    found = _numpy(signatures["serving_default"](image=picture))
+    expected = expected_instances(
+        run, predicted_by(run, pictures[2][np.newaxis]), parameter_cases(run)["own"]
+    )
+    assert measure(found, expected).is_within(LIMITS)
+    # The task's own evaluation reads the same.
+    _, own = instances.make_predictor(run.model, run.settings["read_out"])(picture[0])
+    np.testing.assert_array_equal(found["semantic"][0], own.semantic)
+    plain = _numpy(exported_instances.loaded.signatures["embedding"](image=picture))
+    assert np.abs(plain["logit"] - given["logit"]).max() > 0.01
 
 
 def test_the_export_equals_the_checkpoint_at_two_sizes(exported_instances, pictures):

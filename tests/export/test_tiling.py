@@ -81,6 +81,15 @@ def test_default_overlap_is_what_the_model_sees():
     assert half == 2 * (one + 2)
 
 
+def test_tiles_of_a_scaled_model_turn_by_the_pixels_it_reads():
+    settings = {"model": {"position": "rotation", "wavelengths": [12.0, 96.0]}}
+    info = {"task": "instances", "settings": settings}
+    settings["read_out"] = {**_READ_OUT["instances"], "scales": [1.5]}
+    assert tile_instances.plan_read_out(info, 32).wavelengths == (8.0, 64.0)
+    settings["read_out"] = _READ_OUT["instances"]
+    assert tile_instances.plan_read_out(info, 32).wavelengths == (12.0, 96.0)
+
+
 def _save(folder, task, answers, read_out):
     """An export of the colour model."""
     model = colour_model()

@@ -39,19 +39,19 @@ def example():
     }
 
 
-def tune(figure="pq", examples=None, read_out=_READ_OUT):
+def tune(figure="pq", examples=None, read_out=_READ_OUT, scales=()):
     run = TrainedRun({"task": "instances", "read_out": read_out}, colour_model(), 1)
     examples = [example()] if examples is None else examples
-    return tuning.tune(run, lambda: examples, [60.0], [5, 20], figure)
+    return tuning.tune(run, lambda: examples, [60.0], [5, 20], figure, scales)
 
 
 def test_tune_finds_concentration_area_and_score():
     tried = tune()
     best = tried[0]
-    assert (best.concentration, best.min_area, best.figure) == (60.0, 20, 1.0)
+    assert (best.scale, best.concentration, best.min_area, best.figure) == (1.0, 60.0, 20, 1.0)
     # Dim green is given up: its probability is 0.66, that of the others above 0.9.
     assert 0.6 < best.min_score <= 0.96
-    figures = {choice[:3]: choice.figure for choice in tried}
+    figures = {choice[1:4]: choice.figure for choice in tried}
     # Own arguments merge red and orange; then the small square goes, then dim green.
     own = (2.0, 5, None)
     assert figures[own] < figures[60.0, 5, None] < figures[60.0, 20, None] < 1
@@ -62,7 +62,18 @@ def test_tune_finds_concentration_area_and_score():
 def test_tune_keeps_the_run_s_own_where_nothing_is_better():
     # No object, none found: every figure is nan.
     empty = {name: tf.zeros_like(x) for name, x in example().items()}
-    assert tune(examples=[empty])[0][:3] == (2.0, 5, None)
+    assert tune(examples=[empty])[0][:4] == (1.0, 2.0, 5, None)
+
+
+def test_tune_finds_the_scale_too():
+    tried = tune(scales=[0.1, 1])
+    assert {choice.scale for choice in tried} == {0.1, 1.0}
+    # A tenth of the picture is 3 × 4 pixels, in which no object is left whole.
+    assert tried[0][:3] == (1.0, 60.0, 20) and tried[-1].scale == 0.1
+    # The run's own is not tried where it is not asked for.
+    assert {choice.scale for choice in tune(scales=[2.0])} == {2.0}
+    with pytest.raises(ValueError, match="scales must be at least one number above 0"):
+        tune(scales=[0])
 
 
 def test_tune_refuses_no_pictures_and_tasks_without_read_out():
@@ -92,15 +103,23 @@ def test_tune_main_writes_what_restore_run_takes(tmp_path):
     conversion.write_split(_picture, sources, str(tmp_path), "val", num_shards=1)
     run_dir = make_run(tmp_path / "run", seed=1, settings=INSTANCES)
     run_folder.write_read_out(run_dir, {"max_loops": 40})
-    done = _tune(run_dir, tmp_path, "--concentrations=20", "--min_areas=5", "--num_pictures=2")
+    done = _tune(
+        run_dir,
+        tmp_path,
+        "--concentrations=20",
+        "--min_areas=5",
+        "--num_pictures=2",
+        "--test_scales=1.5",
+    )
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "run" / "tuning.json").read_text())
     best = record["tried"][0]
-    assert record["figure"] == "pq" and best["concentration"] in (60.0, 20.0)
+    assert record["figure"] == "pq" and best["concentration"] == 20.0
     read_out = restore_run(run_dir).settings["read_out"]
     assert read_out == INSTANCES["read_out"] | {
         **{name: best[name] for name in ("concentration", "min_area", "min_score")},
         "max_loops": 40,
+        "scales": [1.5],
     }
     assert f"{best['concentration']:13.4g}" in done.stdout
     # What was found stays where a flag is refused.
