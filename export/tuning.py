@@ -44,8 +44,8 @@ def tune(
     """Returns all that was tried, the best first; where figures are equal the run's own leads.
 
     First every scale with every concentration and smallest area, without a threshold; then, with
-    the best of these, thresholds that give up 5, 10, … 95 % of the instances. Two passes over the
-    pictures; memory does not grow with them but for a score an instance.
+    the best of each scale, thresholds that give up 5, 10, … 95 % of the instances. Two passes over
+    the pictures; memory does not grow with them but for a score an instance.
 
     Args:
       run: of one of TASKS.
@@ -84,30 +84,40 @@ def tune(
         Choice(*one, None, matching.summarize(rows)[figure])
         for one, rows in zip(tuples, records, strict=True)
     ]
-    best = max(range(len(tuples)), key=lambda k: _rank(tried[k]))
-    tried += _thresholds(tuples[best], np.concatenate(scores[best]), nets, reader, examples, figure)
+    best = {
+        scale: max(
+            (k for k, x in enumerate(tuples) if x[0] == scale), key=lambda k: _rank(tried[k])
+        )
+        for scale in scales
+    }
+    limits = {tuples[k]: _limits(np.concatenate(scores[k])) for k in best.values()}
+    tried += _thresholds(limits, nets, reader, examples, figure)
     return sorted(tried, key=_rank, reverse=True)
 
 
+def _limits(scores: np.ndarray) -> np.ndarray:
+    """Returns the scores that give up _SHARES of these, float32, each once."""
+    limits = np.quantile(scores, _SHARES) if scores.size else np.zeros(0)
+    return np.unique(limits.astype(np.float32))
+
+
 def _thresholds(
-    best: tuple[float, float, int],
-    scores: np.ndarray,
+    limits: dict[tuple[float, float, int], np.ndarray],
     nets: dict[float, Callable],
     reader: Callable,
     examples: Callable[[], Iterable[dict]],
     figure: str,
 ) -> list[Choice]:
-    """Returns the best without a threshold again, with those that give up _SHARES of its scores."""
-    limits = np.quantile(scores, _SHARES) if scores.size else np.zeros(0)
-    limits = np.unique(limits.astype(np.float32))
-    records = [[] for _ in limits]
+    """Returns what scale, concentration and area reach with each of their score thresholds."""
+    records = {(one, limit): [] for one in limits for limit in limits[one]}
     for example in examples():
-        found = reader(nets[best[0]](example["image"]), *best[1:])
-        for rows, limit in zip(records, limits, strict=True):
-            rows.append(_score(example, found, limit))
+        for one in limits:
+            found = reader(nets[one[0]](example["image"]), *one[1:])
+            for limit in limits[one]:
+                records[one, limit].append(_score(example, found, limit))
     return [
-        Choice(*best, float(limit), matching.summarize(rows)[figure])
-        for limit, rows in zip(limits, records, strict=True)
+        Choice(*one, float(limit), matching.summarize(rows)[figure])
+        for (one, limit), rows in records.items()
     ]
 
 

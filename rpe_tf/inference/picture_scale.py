@@ -31,7 +31,11 @@ def at_scale(
     size = tf.shape(image)[1:3]
     scaled = tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32)
     # Antialiased: without, every other pixel of a picture made half as large would be dropped.
-    resized = tf.image.resize(image, tf.maximum(scaled, 1), antialias=scale < 1.0)
+    resized = tf.image.resize(
+        # Not of integers, which other runtimes do not resize.
+        *(tf.cast(image, tf.float32), tf.maximum(scaled, 1)),
+        antialias=scale < 1.0,
+    )
     found = predict(tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8))
     return tf.nest.map_structure(lambda x: tf.image.resize(x, size), found)
 

@@ -5,6 +5,7 @@ import pytest
 
 from export import conversion, conversion_scores
 from export.parity import smooth_pictures
+from export.version_folder import write_version
 from tests.export.colour_patches import draw_patches
 from tests.runtimes import need
 
@@ -43,6 +44,16 @@ def test_openvino_answers_as_tensorflow(exports, task, tmp_path):
 @pytest.mark.parametrize("task", ["boundary", "semantic"])
 def test_onnx_runtime_answers_as_tensorflow(exports, task, tmp_path):
     assert_equal(*convert(exports, task, "onnx", tmp_path))
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+def test_a_picture_made_larger_is_read_as_by_tensorflow(exports, runtime, tmp_path):
+    run = exports["boundary"].run
+    settings = {**run.settings, "read_out": {"scales": [1.0, 2.0]}}
+    folder = write_version(run._replace(settings=settings), str(tmp_path), version=1, metrics={})
+    source = conversion.open_source(folder, runtime, None, None)
+    path = str(tmp_path / need(runtime).FILE_NAME)
+    assert_equal(source, conversion.write_converted(source, runtime, path, "float32", ()))
 
 
 @pytest.mark.parametrize("task", _TASKS)

@@ -70,6 +70,9 @@ def test_tune_finds_the_scale_too():
     assert {choice.scale for choice in tried} == {0.1, 1.0}
     # A tenth of the picture is 3 × 4 pixels, in which no object is left whole.
     assert tried[0][:3] == (1.0, 60.0, 20) and tried[-1].scale == 0.1
+    # A threshold may pay at a scale that is not the best without any.
+    thresholds = {choice.scale for choice in tune(scales=[1, 2]) if choice.min_score is not None}
+    assert thresholds == {1.0, 2.0}
     # The run's own is not tried where it is not asked for.
     assert {choice.scale for choice in tune(scales=[2.0])} == {2.0}
     with pytest.raises(ValueError, match="scales must be at least one number above 0"):
