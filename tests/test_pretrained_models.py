@@ -36,9 +36,10 @@ def test_pretrained_model_can_be_started_from(path):
     assert report.taken and not report.left and not report.unused
 
 
-def test_nuclei_are_found():
+@pytest.mark.parametrize("path", _ALL, ids=[path.name for path in _ALL])
+def test_nuclei_are_found(path):
     image, instance = nuclei()
-    found, table = rpe_tf.load(_MODELS / "nuclei").predict(image)
+    found, table = rpe_tf.load(path).predict(image)
     record = score_matching(instance, found)
     # Of the four at an IoU of 0.5.
     assert record.true_positives[0, 0] == 4
