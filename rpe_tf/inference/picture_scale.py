@@ -30,7 +30,7 @@ def at_scale(
     """
     size = tf.shape(image)[1:3]
     scaled = tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32)
-    # Antialiased: without, every other pixel of a picture made half as large would be dropped.
+    # Antialiased: without, half of the columns would be dropped of a picture a quarter as large.
     resized = tf.image.resize(
         # Not of integers, which other runtimes do not resize.
         *(tf.cast(image, tf.float32), tf.maximum(scaled, 1)),

@@ -26,10 +26,8 @@ def make_predictor(
 
     read_out_arguments: as `evaluate`.
     """
-    predict, arguments = (
-        embedding_predictor(model, read_out_arguments),
-        single_arguments(read_out_arguments),
-    )
+    predict = embedding_predictor(model, read_out_arguments)
+    arguments = single_arguments(read_out_arguments)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
     def predictor(image: tf.Tensor) -> tuple[tf.Tensor, ClassedInstances]:

@@ -40,11 +40,11 @@ def test_at_scale_returns_the_picture_s_size(size):
 
 
 def test_at_scale_reads_every_pixel_of_a_picture_made_smaller():
-    # Columns of 0 and 200 in turns are grey at half the size; picked, they would be either.
-    stripes = np.tile(np.array([0, 200], np.uint8), [1, 16, 8, 1])
-    image = tf.constant(np.repeat(stripes.reshape(1, 16, 16, 1), 3, axis=-1))
-    found = at_scale(_grey, image, 0.5)
-    np.testing.assert_allclose(found[0, 4:-4, 4:-4], 100, atol=1)
+    # A pixel of a quarter of the size lies between two black columns; as many are bright around it.
+    stripes = np.tile(np.array([200, 0, 0, 200], np.uint8), [32, 8])
+    image = tf.constant(np.repeat(stripes[np.newaxis, :, :, np.newaxis], 3, axis=-1))
+    found = at_scale(_grey, image, 0.25)
+    np.testing.assert_allclose(found[0, 8:-8, 8:-8], 100, atol=1)
 
 
 def _model(layer):
